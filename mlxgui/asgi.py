@@ -1,0 +1,28 @@
+"""The composition root: HTTP and WebSockets; the Runtime starts with the first scope.
+
+Daphne has no lifespan, so the first scope that arrives starts what lives as long as the server.
+"""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlxgui.settings")
+
+from django.core.asgi import get_asgi_application
+
+django_application = get_asgi_application()
+
+from channels.auth import AuthMiddlewareStack  # noqa: E402  models need the registry above
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import OriginValidator  # noqa: E402
+from django.conf import settings  # noqa: E402
+
+from chat_app.routing import websocket_urlpatterns  # noqa: E402
+
+application = ProtocolTypeRouter(
+    {
+        "http": django_application,
+        "websocket": OriginValidator(
+            AuthMiddlewareStack(URLRouter(websocket_urlpatterns)), settings.ALLOWED_HOSTS
+        ),
+    }
+)

@@ -1,0 +1,112 @@
+"""Frames on the pipe between the pool and a worker: MessagePack behind a four-byte length.
+
+Parent to child: `Load` once, then `Generate`, `Cancel`, `Call`. Child to parent: `Ready` once,
+`Loading` and `Loaded`, then `Events` (what one step made for all requests, in one frame),
+`Failed` and `Answer`. The child ends when its stdin ends.
+"""
+
+import struct
+from typing import Any, BinaryIO
+
+import msgspec
+from msgspec import Struct
+
+from mlxgui.engine.types import Event, GenerationRequest, ModelSpec
+
+MAX_FRAME_BYTES = 256 << 20
+_LENGTH = struct.Struct(">I")
+
+
+class Load(Struct, frozen=True, tag="load"):
+    spec: ModelSpec
+
+
+class Generate(Struct, frozen=True, tag="generate"):
+    id: int
+    request: GenerationRequest
+
+
+class Cancel(Struct, frozen=True, tag="cancel"):
+    id: int
+
+
+class Call(Struct, frozen=True, tag="call"):
+    """A question with one answer, such as "stats"."""
+
+    id: int
+    name: str
+    arguments: dict[str, Any] = {}
+
+
+class Ready(Struct, frozen=True, tag="ready"):
+    pid: int
+
+
+class Loading(Struct, frozen=True, tag="loading"):
+    """How far the load is: 0 to 1."""
+
+    fraction: float
+
+
+class Loaded(Struct, frozen=True, tag="loaded"):
+    """Facts about the model that only its library knows."""
+
+    facts: dict[str, Any] = {}
+
+
+class Events(Struct, frozen=True, tag="events"):
+    items: list[tuple[int, Event]]
+
+
+class Failed(Struct, frozen=True, tag="failed", omit_defaults=True):
+    """One request failed; id 0 = loading did."""
+
+    id: int
+    code: str
+    message: str
+    param: str | None = None
+
+
+class Answer(Struct, frozen=True, tag="answer"):
+    id: int
+    value: Any
+
+
+ToChild = Load | Generate | Cancel | Call
+ToParent = Ready | Loading | Loaded | Events | Failed | Answer
+
+_encoder = msgspec.msgpack.Encoder()
+_to_child = msgspec.msgpack.Decoder(ToChild)
+_to_parent = msgspec.msgpack.Decoder(ToParent)
+
+
+class BrokenFrame(Exception):
+    """The other side sent bytes that are no frame."""
+
+
+def encode(frame: ToChild | ToParent) -> bytes:
+    body = _encoder.encode(frame)
+    return _LENGTH.pack(len(body)) + body
+
+
+def frame_length(header: bytes) -> int:
+    (length,) = _LENGTH.unpack(header)
+    if length > MAX_FRAME_BYTES:
+        raise BrokenFrame(f"a frame of {length} bytes")
+    return int(length)
+
+
+def decode_from_child(body: bytes) -> ToParent:
+    try:
+        return _to_parent.decode(body)
+    except msgspec.MsgspecError as error:
+        raise BrokenFrame(str(error)) from error
+
+
+def read_from_parent(pipe: BinaryIO) -> ToChild | None:
+    """The next frame, or None when the parent is gone."""
+    header = pipe.read(_LENGTH.size)
+    if len(header) < _LENGTH.size:
+        return None
+    body = pipe.read(frame_length(header))
+    return _to_child.decode(body)

@@ -1,0 +1,210 @@
+"""What crosses between rooms: what to load, what to generate, what came out. Data only.
+
+Every dialect parses into one `GenerationRequest` and encodes one stream of events. An event names
+the `index` of the choice it belongs to (0 unless the request asked for `n` > 1).
+"""
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+Kind = Literal["text", "vision", "embedding", "rerank", "stt", "tts", "image", "fake"]
+FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+# -- what to load ---------------------------------------------------------------------------------
+
+
+class LoadOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a worker runs its model. Sizes in bytes or tokens, as the names say; 0 = no bound."""
+
+    prefill_step_tokens: int = 2048
+    max_parallel: int = 32
+    max_kv_tokens: int = 0
+    prompt_cache_bytes: int = 1 << 30
+    raise_wired_limit: bool = False
+
+
+class ModelSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One loadable model: everything the engine needs to know, and nothing about where it is listed."""
+
+    name: str
+    path: str
+    kind: Kind = "text"
+    adapter_path: str = ""
+    memory_bytes: int = 0
+    context_tokens: int = 0
+    keep_alive_seconds: float | None = None
+    """Idle time before the pool may unload it. None = the pool's own; negative = never."""
+    pinned: bool = False
+    options: LoadOptions = LoadOptions()
+
+    @property
+    def key(self) -> str:
+        """One worker per key: a base with an adapter is a worker of its own."""
+        return f"{self.path}@{self.adapter_path}" if self.adapter_path else self.path
+
+
+# -- what to generate -----------------------------------------------------------------------------
+
+
+class TextPart(Struct, frozen=True, tag="text"):
+    text: str
+
+
+class ImagePart(Struct, frozen=True, tag="image"):
+    """An image as its own bytes; its format is told from its content."""
+
+    data: bytes
+
+
+Part = TextPart | ImagePart
+
+
+class ToolCallRecord(Struct, frozen=True, omit_defaults=True):
+    """A call that an earlier assistant message made. `arguments` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Message(Struct, frozen=True, omit_defaults=True):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Part] = ""
+    name: str = ""
+    reasoning: str = ""
+    tool_calls: list[ToolCallRecord] = []
+    tool_call_id: str = ""
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+
+
+class Tool(Struct, frozen=True, omit_defaults=True):
+    """A function the model may call. `parameters` is its JSON Schema."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = {}
+
+
+class Sampling(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the next token is drawn. The defaults are neutral: plain sampling at temperature 1."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    repetition_context_tokens: int = 20
+    presence_penalty: float = 0.0
+    presence_context_tokens: int = 20
+    frequency_penalty: float = 0.0
+    frequency_context_tokens: int = 20
+    logit_bias: dict[int, float] = {}
+    seed: int | None = None
+
+
+class GenerationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One request, whatever dialect it came in. Exactly one of `messages` and `prompt` is given."""
+
+    messages: list[Message] = []
+    prompt: str = ""
+    tools: list[Tool] = []
+    sampling: Sampling = Sampling()
+    max_tokens: int = 0
+    """0 = until the context is full."""
+    stop: list[str] = []
+    template_kwargs: dict[str, Any] = {}
+    enable_thinking: bool | None = None
+    """None = as the template does by itself."""
+    priority: int = 0
+    """Higher goes first among those that wait: chat page 10, API 0, batch -10."""
+    timeout_seconds: float = 0.0
+    """From arrival to the last token; 0 = no bound."""
+
+
+# -- what came out --------------------------------------------------------------------------------
+
+
+class Started(Struct, frozen=True, tag="started", omit_defaults=True):
+    """Always first: the request was accepted. Every refusal happens before this event."""
+
+    prompt_tokens: int
+    cached_tokens: int = 0
+
+
+class Progress(Struct, frozen=True, tag="progress"):
+    """Prefill so far, in prompt tokens."""
+
+    processed_tokens: int
+    total_tokens: int
+
+
+class Text(Struct, frozen=True, tag="text", omit_defaults=True):
+    text: str
+    index: int = 0
+
+
+class Thinking(Struct, frozen=True, tag="thinking", omit_defaults=True):
+    text: str
+    index: int = 0
+
+
+class ToolCall(Struct, frozen=True, tag="tool_call", omit_defaults=True):
+    """A whole call, or the next piece of one: same `position`, `arguments` to be appended."""
+
+    position: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+    index: int = 0
+
+
+class Warned(Struct, frozen=True, tag="warned"):
+    message: str
+
+
+class Usage(Struct, frozen=True, omit_defaults=True):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+class Timing(Struct, frozen=True, omit_defaults=True):
+    """Seconds as the worker saw them: waiting for a place, prefill, first token to last."""
+
+    queued_seconds: float = 0.0
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+
+    def tokens_per_second(self, completion_tokens: int) -> float:
+        return completion_tokens / self.decode_seconds if self.decode_seconds > 0 else 0.0
+
+
+class Finished(Struct, frozen=True, tag="finished", omit_defaults=True):
+    """The end of one choice."""
+
+    reason: FinishReason
+    stop_text: str = ""
+    """The stop string that ended it, when one did."""
+    index: int = 0
+
+
+class Done(Struct, frozen=True, tag="done", omit_defaults=True):
+    """Always last, after the `Finished` of every choice."""
+
+    usage: Usage = field(default_factory=Usage)
+    timing: Timing = field(default_factory=Timing)
+
+
+Event = Started | Progress | Text | Thinking | ToolCall | Warned | Finished | Done

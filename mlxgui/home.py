@@ -1,0 +1,26 @@
+"""The one folder that holds everything: database, models, logs, jobs. `MLX_GUI_HOME` names it."""
+
+from pathlib import Path
+
+
+class Home:
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser().absolute()
+
+    @property
+    def models(self) -> Path:
+        return self.path / "models"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def scratch(self) -> Path:
+        """Compiled kernels and other files that may vanish; private to this installation."""
+        return self.path / "scratch"
+
+    def make(self) -> None:
+        """Create what is missing. Raises OSError where that is not possible."""
+        for folder in (self.path, self.models, self.logs, self.scratch):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)

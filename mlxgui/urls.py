@@ -1,0 +1,14 @@
+"""Every address. Includes only; what hangs below a prefix is its app's affair."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("", include("mlxgui.system.urls")),
+    path("", include("models_app.api_urls")),
+    path("", include("chat_app.api_urls")),
+    path("chat/", include("chat_app.urls")),
+    path("library/", include("models_app.urls")),
+    path("training/", include("training_app.urls")),
+    path("admin/", admin.site.urls),
+]
