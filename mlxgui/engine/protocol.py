@@ -6,12 +6,13 @@ Parent to child: `Load` once, then `Generate`, `Cancel`, `Call`. Child to parent
 """
 
 import struct
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import msgspec
 from msgspec import Struct
 
-from mlxgui.engine.types import Event, GenerationRequest, ModelSpec
+from mlxgui.engine.types import Event, GenerationRequest, ModelSpec, Progress, Text, Thinking
 
 MAX_FRAME_BYTES = 256 << 20
 _LENGTH = struct.Struct(">I")
@@ -75,6 +76,9 @@ class Answer(Struct, frozen=True, tag="answer"):
 ToChild = Load | Generate | Cancel | Call
 ToParent = Ready | Loading | Loaded | Events | Failed | Answer
 
+HOLDABLE = (Text, Thinking, Progress)
+"""Events that may wait a few milliseconds to share a frame with the next ones."""
+
 _encoder = msgspec.msgpack.Encoder()
 _to_child = msgspec.msgpack.Decoder(ToChild)
 _to_parent = msgspec.msgpack.Decoder(ToParent)
@@ -89,11 +93,19 @@ def encode(frame: ToChild | ToParent) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-def frame_length(header: bytes) -> int:
-    (length,) = _LENGTH.unpack(header)
-    if length > MAX_FRAME_BYTES:
-        raise BrokenFrame(f"a frame of {length} bytes")
-    return int(length)
+def take_frames(buffer: bytearray) -> Iterator[bytes]:
+    """The whole frames at the front of `buffer`, which keeps the rest."""
+    start = 0
+    while len(buffer) - start >= _LENGTH.size:
+        (length,) = _LENGTH.unpack_from(buffer, start)
+        if length > MAX_FRAME_BYTES:
+            raise BrokenFrame(f"a frame of {length} bytes")
+        end = start + _LENGTH.size + length
+        if len(buffer) < end:
+            break
+        yield bytes(buffer[start + _LENGTH.size : end])
+        start = end
+    del buffer[:start]
 
 
 def decode_from_child(body: bytes) -> ToParent:
@@ -108,5 +120,5 @@ def read_from_parent(pipe: BinaryIO) -> ToChild | None:
     header = pipe.read(_LENGTH.size)
     if len(header) < _LENGTH.size:
         return None
-    body = pipe.read(frame_length(header))
-    return _to_child.decode(body)
+    (length,) = _LENGTH.unpack(header)
+    return _to_child.decode(pipe.read(length))

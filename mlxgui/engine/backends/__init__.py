@@ -1,0 +1,50 @@
+"""What a backend is, and which module serves which kind. Runs in the worker only.
+
+The worker calls `prepare` on its reader thread and everything else on its one mlx thread. Only
+this package and `engine/jobs` may import mlx.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from mlxgui.engine.errors import EngineError
+from mlxgui.engine.types import Event, GenerationRequest, ModelSpec
+
+Output = tuple[int, Event | EngineError]
+
+MODULES = {
+    "text": "mlxgui.engine.backends.text",
+    "fake": "mlxgui.engine.backends.fake",
+}
+
+
+class Backend(Protocol):
+    def load(self, spec: ModelSpec, report: Callable[[float], None]) -> dict[str, Any]:
+        """Read the model; report how far, 0 to 1; return facts about it. Raises EngineError."""
+
+    def prepare(self, request: GenerationRequest) -> Any:
+        """Check the request and turn it into what `add` takes. No mlx here. Raises EngineError."""
+
+    def add(self, id: int, prepared: Any) -> None:
+        """Take the request into the batch."""
+
+    def step(self) -> list[Output]:
+        """Go on by one step for all requests; an EngineError ends its request."""
+
+    def cancel(self, id: int) -> None:
+        """Forget the request, whether it runs, waits or is unknown."""
+
+    def call(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Answer a question. Raises EngineError for one it does not know."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether `step` has work to do."""
+
+
+def make_backend(kind: str) -> Backend:
+    if kind not in MODULES:
+        raise EngineError(f"Models of the kind “{kind}” cannot be served yet.")
+    backend: Backend = importlib.import_module(MODULES[kind]).make()
+    return backend

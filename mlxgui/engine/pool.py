@@ -1,0 +1,357 @@
+"""The models that are loaded: who may run now, who waits, who must go.
+
+Callers that arrive together share one load. A model is loaded by one caller at a time; loads wait in
+line by priority. Everything here runs on one event loop, so there are no locks beside that line.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from mlxgui.engine.errors import (
+    EngineError,
+    LoadFailed,
+    ModelUnloaded,
+    NotEnoughMemory,
+    QueueFull,
+    ShuttingDown,
+    TimedOut,
+    WorkerDied,
+)
+from mlxgui.engine.line import Line
+from mlxgui.engine.memory import GIB, machine_memory
+from mlxgui.engine.policy import Bounds, Refuse, Room, Slot, make_room
+from mlxgui.engine.process import Worker
+from mlxgui.engine.types import Event, GenerationRequest, ModelSpec
+
+log = logging.getLogger("mlxgui.pool")
+
+SWEEP_SECONDS = 1.0
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What a person can set. `usable_bytes` 0 = as the machine allows."""
+
+    max_models: int = 3
+    max_requests: int = 5
+    """Side by side in one model; further ones wait in line."""
+    max_waiting: int = 64
+    idle_seconds: float = 1800.0
+    auto_unload: bool = True
+    usable_bytes: int = 0
+    wait_for_room_seconds: float = 60.0
+
+
+class Resident(Struct, frozen=True, kw_only=True):
+    """One model as a page or an API may show it."""
+
+    name: str
+    key: str
+    path: str
+    kind: str
+    adapter_path: str
+    state: Literal["loading", "ready", "stopping"]
+    progress: float
+    loaded_at: datetime | None
+    last_used_at: datetime | None
+    memory_bytes: int
+    in_flight: int
+    waiting: int
+    pid: int
+    facts: dict[str, Any]
+
+
+class _Place:
+    """One model's place in the pool: its worker, its line, its times."""
+
+    def __init__(self, spec: ModelSpec, limits: Limits) -> None:
+        self.spec = spec
+        self.worker: Worker | None = None
+        self.loading: asyncio.Task[Worker] | None = None
+        self.line = Line(limits.max_requests, limits.max_waiting)
+        self.loaded_at: datetime | None = None
+        self.last_used_at: datetime | None = None
+        self.last_used = time.monotonic()
+
+    def touch(self) -> None:
+        self.last_used = time.monotonic()
+        self.last_used_at = datetime.now(UTC)
+
+    @property
+    def in_flight(self) -> int:
+        return self.line.running + self.line.waiting
+
+    def slot(self) -> Slot:
+        # A model that is still loading counts as in use: its callers wait for it.
+        busy = self.in_flight + (self.worker is None or self.worker.state == "starting")
+        return Slot(self.spec.key, self.spec.memory_bytes, self.last_used, busy, self.spec.pinned)
+
+    def resident(self) -> Resident:
+        worker = self.worker
+        ready = worker is not None and worker.state == "ready"
+        stopping = worker is not None and worker.state in ("stopping", "stopped")
+        return Resident(
+            name=self.spec.name,
+            key=self.spec.key,
+            path=self.spec.path,
+            kind=self.spec.kind,
+            adapter_path=self.spec.adapter_path,
+            state="ready" if ready else "stopping" if stopping else "loading",
+            progress=worker.progress if worker else 0.0,
+            loaded_at=self.loaded_at,
+            last_used_at=self.last_used_at,
+            memory_bytes=self.spec.memory_bytes,
+            in_flight=self.line.running,
+            waiting=self.line.waiting,
+            pid=worker.pid if worker else 0,
+            facts=worker.facts if worker else {},
+        )
+
+
+class ModelPool:
+    """Args:
+    logs: folder for the workers' logs.
+    scratch: private folder for compiled kernels.
+    """
+
+    def __init__(self, *, logs: Path, scratch: Path, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.failures: dict[str, str] = {}
+        self._logs = logs
+        self._scratch = scratch
+        self._places: dict[str, _Place] = {}
+        self._load_line = Line(1, 1 << 16)
+        self._changed = asyncio.Event()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._closing = False
+
+    # -- what callers do --------------------------------------------------------------------------
+
+    async def generate(self, spec: ModelSpec, request: GenerationRequest) -> AsyncIterator[Event]:
+        """Events from `Started` to `Done`; loads the model first where needed.
+
+        Closing the iterator early cancels the request. Raises EngineError: before the first event
+        for all that can be known then, later only when the worker dies or time is up.
+        """
+        deadline = _deadline(request.timeout_seconds)
+        place = await _within(deadline, self._ready(spec, request.priority))
+        try:
+            await _within(deadline, place.line.enter(request.priority))
+            try:
+                worker = await _within(deadline, self._worker(place, request.priority))
+                stream = worker.generate(request)
+                async with contextlib.aclosing(stream):  # type: ignore[type-var]
+                    while (event := await _within(deadline, _next(stream))) is not None:
+                        yield event
+            finally:
+                place.line.leave()
+        finally:
+            place.touch()
+            self._drop_if_dead(place)
+            self._changed.set()
+
+    async def load(self, spec: ModelSpec, priority: int = 0) -> None:
+        """Returns when the model is ready. Raises LoadFailed, NotEnoughMemory, QueueFull."""
+        await self._ready(spec, priority)
+
+    async def unload(self, name_or_key: str) -> bool:
+        """End the model's worker at once; its streams end with ModelUnloaded. False: not loaded."""
+        found = [p for p in self._places.values() if name_or_key in (p.spec.name, p.spec.key)]
+        for place in found:
+            await self._remove(place)
+        return bool(found)
+
+    async def call(self, spec: ModelSpec, name: str, **arguments: Any) -> Any:
+        """Ask a model's backend, loading it where needed."""
+        place = await self._ready(spec, 0)
+        worker = await self._worker(place, 0)
+        return await worker.call(name, **arguments)
+
+    def residents(self) -> list[Resident]:
+        return [place.resident() for place in self._places.values()]
+
+    @property
+    def load_queue(self) -> int:
+        """Loads that wait for their turn."""
+        return self._load_line.waiting
+
+    def apply(self, limits: Limits) -> None:
+        """New limits, for what runs now too."""
+        self.limits = limits
+        for place in self._places.values():
+            place.line.resize(limits.max_requests, limits.max_waiting)
+        self._changed.set()
+
+    async def close(self) -> None:
+        """End every worker; what runs gets ShuttingDown."""
+        self._closing = True
+        if self._sweeper:
+            self._sweeper.cancel()
+        places = list(self._places.values())
+        await asyncio.gather(*(self._remove(place, ShuttingDown()) for place in places))
+
+    # -- loading ----------------------------------------------------------------------------------
+
+    async def _ready(self, spec: ModelSpec, priority: int) -> _Place:
+        if self._closing:
+            raise ShuttingDown()
+        if self._sweeper is None:
+            self._sweeper = asyncio.create_task(self._sweep())
+        place = self._places.get(spec.key)
+        if place is None:
+            place = self._places[spec.key] = _Place(spec, self.limits)
+        place.spec = spec
+        await self._worker(place, priority)
+        return place
+
+    async def _worker(self, place: _Place, priority: int) -> Worker:
+        """A ready worker; all callers that arrive meanwhile wait for the same load."""
+        if place.worker is not None and place.worker.state == "ready":
+            place.touch()
+            return place.worker
+        if self._places.get(place.spec.key) not in (place, None):
+            raise ModelUnloaded()
+        if place.loading is None or place.loading.done():
+            place.loading = asyncio.create_task(self._load(place, priority))
+        # Shielded: one caller that goes away must not end the load for the others.
+        return await asyncio.shield(place.loading)
+
+    async def _load(self, place: _Place, priority: int) -> Worker:
+        self._places[place.spec.key] = place
+        try:
+            await self._load_line.enter(priority)
+            try:
+                await self._make_room(place)
+                place.worker = worker = Worker(
+                    place.spec,
+                    log_path=self._logs / f"{_file_name(place.spec.name)}.log",
+                    scratch=self._scratch,
+                    on_exit=self._on_exit,
+                )
+                await worker.start()
+            finally:
+                self._load_line.leave()
+        except asyncio.CancelledError:
+            raise ModelUnloaded() from None
+        except Exception as error:
+            self._places.pop(place.spec.key, None)
+            failure = error if isinstance(error, EngineError) else LoadFailed(str(error))
+            if isinstance(failure, WorkerDied):
+                failure = LoadFailed(f"The process of “{place.spec.name}” ended while loading it.")
+            self.failures[place.spec.key] = failure.message
+            raise failure from error
+        self.failures.pop(place.spec.key, None)
+        place.loaded_at = datetime.now(UTC)
+        place.touch()
+        return worker
+
+    async def _make_room(self, place: _Place) -> None:
+        """Unload what must go, oldest first. Waits for models that answer now, within bounds."""
+        until = time.monotonic() + self.limits.wait_for_room_seconds
+        while True:
+            others = [p.slot() for p in self._places.values() if p is not place and p.worker]
+            decision = make_room(place.spec.memory_bytes, others, self._bounds())
+            if isinstance(decision, Room):
+                for key in decision.evict:
+                    log.info("unloading %s to make room for %s", key, place.spec.name)
+                    await self._remove(self._places[key])
+                return
+            if isinstance(decision, Refuse):
+                raise NotEnoughMemory(refusal(place.spec.name, decision, self.limits.max_models))
+            if (left := until - time.monotonic()) <= 0:
+                raise QueueFull("All loaded models are busy, and there is no room for another.")
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), left)
+
+    def _bounds(self) -> Bounds:
+        usable = self.limits.usable_bytes or machine_memory().usable_bytes
+        return Bounds(self.limits.max_models, usable)
+
+    # -- unloading --------------------------------------------------------------------------------
+
+    async def _remove(self, place: _Place, error: EngineError | None = None) -> None:
+        if self._places.get(place.spec.key) is place:
+            del self._places[place.spec.key]
+        place.line.close(error or ModelUnloaded())
+        if place.loading and not place.loading.done():
+            place.loading.cancel()
+        if place.worker is not None:
+            await place.worker.stop(error)
+        self._changed.set()
+
+    def _on_exit(self, worker: Worker) -> None:
+        """A worker ended. Its place stays for those who wait: the next request starts another."""
+        self._changed.set()
+        place = self._places.get(worker.spec.key)
+        if place is not None and place.worker is worker:
+            log.warning("the process of %s ended", worker.spec.name)
+            place.worker = None
+            self._drop_if_dead(place)
+
+    def _drop_if_dead(self, place: _Place) -> None:
+        loads = place.loading is not None and not place.loading.done()
+        if place.worker is None and not place.in_flight and not loads:
+            if self._places.get(place.spec.key) is place:
+                del self._places[place.spec.key]
+
+    async def _sweep(self) -> None:
+        """Unload models that nobody used for their keep-alive time."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            for place in list(self._places.values()):
+                if self._is_due(place):
+                    log.info("unloading %s: idle", place.spec.name)
+                    await self._remove(place)
+
+    def _is_due(self, place: _Place) -> bool:
+        keep = place.spec.keep_alive_seconds
+        if keep is None:
+            keep = self.limits.idle_seconds if self.limits.auto_unload else -1
+        if keep < 0 or not place.slot().may_go or place.worker is None:
+            return False
+        return time.monotonic() - place.last_used > keep
+
+
+def refusal(name: str, decision: Refuse, max_models: int) -> str:
+    if not decision.usable and max_models:
+        return f"“{name}” cannot be loaded: pinned models take every place. Unpin one first."
+    return (
+        f"Insufficient memory - “{name}” requires {decision.needed / GIB:.1f} GB but you have"
+        f" {decision.usable / GIB:.1f} GB for models. Choose a smaller model or a stronger"
+        " quantisation, or unpin a model."
+    )
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:100] or "model"
+
+
+def _deadline(timeout_seconds: float) -> float | None:
+    return time.monotonic() + timeout_seconds if timeout_seconds > 0 else None
+
+
+async def _next(stream: AsyncIterator[Event]) -> Event | None:
+    return await anext(stream, None)
+
+
+async def _within[T](deadline: float | None, work: Any) -> T:  # type: ignore[type-var]
+    """Await, but not beyond the request's deadline. Raises TimedOut."""
+    if deadline is None:
+        return await work  # type: ignore[no-any-return]
+    try:
+        async with asyncio.timeout_at(_loop_time(deadline)):
+            return await work  # type: ignore[no-any-return]
+    except TimeoutError:
+        raise TimedOut() from None
+
+
+def _loop_time(deadline: float) -> float:
+    return asyncio.get_running_loop().time() + (deadline - time.monotonic())

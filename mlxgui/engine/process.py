@@ -1,0 +1,276 @@
+"""A worker seen from the parent: one child process, its pipe, its log, the streams of its requests."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from mlxgui.engine import protocol
+from mlxgui.engine.errors import EngineError, LoadFailed, ModelUnloaded, WorkerDied, from_code
+from mlxgui.engine.types import Done, Event, GenerationRequest, ModelSpec, Text, Thinking
+
+State = Literal["starting", "ready", "stopping", "stopped"]
+
+START_SECONDS = 60.0
+"""To import the libraries and say so; loading the model has no bound of its own."""
+LOG_BYTES = 1 << 20
+READ_BYTES = 1 << 18
+PROJECT = Path(__file__).resolve().parent.parent.parent
+# Workers get their model's files and nothing else: no network, no tokens of the hub.
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+_SECRETS = ("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN", "MLX_GUI_SECRET_KEY", "MLX_GUI_API_KEY")
+
+
+class Stream:
+    """The events of one request, as they come. Text that piles up unread becomes one event."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._error: EngineError | None = None
+        self._arrived = asyncio.Event()
+        self.ended = False
+
+    def push(self, event: Event) -> None:
+        last = self._events[-1] if self._events else None
+        if isinstance(event, Text | Thinking) and type(last) is type(event):
+            assert isinstance(last, Text | Thinking)
+            if last.index == event.index:
+                self._events[-1] = type(event)(last.text + event.text, event.index)
+                return
+        self._events.append(event)
+        self.ended = self.ended or isinstance(event, Done)
+        self._arrived.set()
+
+    def fail(self, error: EngineError) -> None:
+        if not self.ended:
+            self._error = error
+            self.ended = True
+            self._arrived.set()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Until `Done`. Raises the EngineError that ended it otherwise."""
+        while True:
+            while self._events:
+                event = self._events.popleft()
+                yield event
+                if isinstance(event, Done):
+                    return
+            if self._error is not None:
+                raise self._error
+            self._arrived.clear()
+            await self._arrived.wait()
+
+
+class BoundedLog:
+    """A child's stderr in a file that never grows beyond twice `LOG_BYTES`: this one and the last."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("ab")
+
+    def write(self, data: bytes) -> None:
+        if self._file.tell() + len(data) > LOG_BYTES:
+            self._file.close()
+            self.path.replace(self.path.with_suffix(".old.log"))
+            self._file = self.path.open("wb")
+        self._file.write(data[-LOG_BYTES:])
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Worker:
+    """One child. `start` once; then any number of `generate` side by side; `stop` at the end."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        log_path: Path,
+        scratch: Path,
+        on_exit: Callable[["Worker"], None] = lambda worker: None,
+    ) -> None:
+        self.spec = spec
+        self.state: State = "starting"
+        self.progress = 0.0
+        self.facts: dict[str, Any] = {}
+        self.pid = 0
+        self._scratch = scratch
+        self._log = BoundedLog(log_path)
+        self._on_exit = on_exit
+        self._ids = itertools.count(1)
+        self._streams: dict[int, Stream] = {}
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # -- life -------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Returns when the model is loaded. Raises LoadFailed or what the backend raised."""
+        try:
+            await self._spawn()
+            await asyncio.wait_for(asyncio.shield(self._ready), START_SECONDS)
+            self._send(protocol.Load(self.spec))
+            await asyncio.shield(self._loaded)
+        except TimeoutError:
+            await self.stop()
+            raise LoadFailed("The model's process did not start.") from None
+        except BaseException:
+            await self.stop()
+            raise
+        self.state = "ready"
+
+    async def _spawn(self) -> None:
+        self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        environment = {k: v for k, v in os.environ.items() if k not in _SECRETS}
+        environment |= {**_OFFLINE, "TMPDIR": str(self._scratch), "PYTHONPATH": str(PROJECT)}
+        # A session of its own: Ctrl-C in the terminal is the server's to handle, not the child's.
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "mlxgui.engine.worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment,
+            cwd=self._scratch,
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+        self._tasks = [
+            asyncio.create_task(self._read_frames()),
+            asyncio.create_task(self._read_log()),
+        ]
+
+    async def stop(self, error: EngineError | None = None, grace_seconds: float = 1.0) -> None:
+        """End the child: close its stdin, then TERM, then KILL. Streams end with `error`."""
+        if self.state == "stopped":
+            return
+        self.state = "stopping"
+        self._fail_all(error or ModelUnloaded())
+        if not self.pid:
+            self._finish()
+            return
+        with contextlib.suppress(Exception):
+            self._stdin.close()
+        for send in (None, signal.SIGTERM, signal.SIGKILL):
+            if send is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.send_signal(send)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), grace_seconds)
+                break
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def _stdin(self) -> asyncio.StreamWriter:
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    def _finish(self) -> None:
+        if self.state != "stopped":
+            self.state = "stopped"
+            self._log.close()
+            self._on_exit(self)
+
+    # -- requests ---------------------------------------------------------------------------------
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:
+        """Events from `Started` to `Done`. Leaving early cancels the request in the child."""
+        if self.state != "ready":
+            raise WorkerDied()
+        id = next(self._ids)
+        stream = self._streams[id] = Stream()
+        try:
+            self._send(protocol.Generate(id, request))
+            async for event in stream.events():
+                yield event
+        finally:
+            del self._streams[id]
+            if not stream.ended:
+                self._send(protocol.Cancel(id))
+
+    async def call(self, name: str, **arguments: Any) -> Any:
+        """Ask the backend. Raises EngineError."""
+        if self.state != "ready":
+            raise WorkerDied()
+        id = next(self._ids)
+        answer = self._answers[id] = asyncio.get_running_loop().create_future()
+        try:
+            self._send(protocol.Call(id, name, arguments))
+            return await answer
+        finally:
+            del self._answers[id]
+
+    def _send(self, frame: protocol.ToChild) -> None:
+        if not self._stdin.is_closing():
+            self._stdin.write(protocol.encode(frame))
+
+    # -- what the child says ----------------------------------------------------------------------
+
+    async def _read_frames(self) -> None:
+        """Until its stdout ends: then the child is gone, whether asked to go or not."""
+        assert self._process.stdout is not None
+        buffer = bytearray()
+        try:
+            while data := await self._process.stdout.read(READ_BYTES):
+                buffer += data
+                for body in protocol.take_frames(buffer):
+                    self._receive(protocol.decode_from_child(body))
+        except protocol.BrokenFrame:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        self._fail_all(WorkerDied())
+        await self._process.wait()
+        self._finish()
+
+    def _receive(self, frame: protocol.ToParent) -> None:
+        match frame:
+            case protocol.Events(items):
+                streams = self._streams
+                for id, event in items:
+                    if (stream := streams.get(id)) is not None:
+                        stream.push(event)
+            case protocol.Failed(id, code, message, param):
+                self._failed(id, from_code(code, message, param))
+            case protocol.Answer(id, value):
+                if (answer := self._answers.get(id)) and not answer.done():
+                    answer.set_result(value)
+            case protocol.Ready():
+                self._ready.set_result(None)
+            case protocol.Loading(fraction):
+                self.progress = fraction
+            case protocol.Loaded(facts):
+                self.progress, self.facts = 1.0, facts
+                self._loaded.set_result(None)
+
+    def _failed(self, id: int, error: EngineError) -> None:
+        if not id and not self._loaded.done():
+            self._loaded.set_exception(error)
+        elif (stream := self._streams.get(id)) is not None:
+            stream.fail(error)
+        elif (answer := self._answers.get(id)) and not answer.done():
+            answer.set_exception(error)
+
+    def _fail_all(self, error: EngineError) -> None:
+        for stream in self._streams.values():
+            stream.fail(error)
+        for waiting in [*self._answers.values(), self._ready, self._loaded]:
+            if not waiting.done():
+                waiting.set_exception(error)
+                waiting.exception()  # seen: nobody may be waiting for this one
+
+    async def _read_log(self) -> None:
+        assert self._process.stderr is not None
+        while data := await self._process.stderr.read(1 << 16):
+            self._log.write(data)
