@@ -1,0 +1,49 @@
+"""Dialects: what the world sends, turned into engine types at the door, and back.
+
+A dialect is a module with the four names of `Dialect`; adding one touches nothing else here. No
+Django and no I/O in this package.
+"""
+
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from mlxgui.engine.types import Event, GenerationRequest
+from mlxgui.wire.reply import Reply
+
+
+class Parsed(Struct, kw_only=True):
+    """One request body, understood."""
+
+    model: str
+    request: GenerationRequest
+    stream: bool = False
+    adapter: str = ""
+    warnings: list[str] = []
+    options: Any = None
+    """What only the dialect's own encoder needs."""
+
+
+class Encoder(Protocol):
+    """One stream's bytes."""
+
+    def feed(self, event: Event) -> bytes:
+        """The bytes for one event; empty where the dialect has nothing to say about it."""
+
+    def fail(self, error: Exception) -> bytes:
+        """The last bytes of a stream that broke."""
+
+
+class Dialect(Protocol):
+    content_type: str
+
+    def parse(self, body: bytes) -> Parsed:
+        """Raises BadRequest that names the field."""
+
+    def complete(self, parsed: Parsed, reply: Reply) -> bytes:
+        """The whole answer as one JSON document."""
+
+    def encoder(self, parsed: Parsed) -> Encoder: ...
+
+    def error(self, error: Exception) -> tuple[int, bytes]:
+        """HTTP status and body."""

@@ -1,0 +1,55 @@
+"""Every completion endpoint: one view for all dialects."""
+
+import contextlib
+import logging
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+
+from mlxgui.api import add_warnings, dialect_error, sse_response
+from mlxgui.engine.errors import BadRequest, EngineError
+from mlxgui.runtime import get_runtime
+from mlxgui.wire import Dialect, openai_chat
+from mlxgui.wire.reply import Reply
+from models_app.models import Model
+
+log = logging.getLogger("mlxgui.api")
+
+
+def completion_view(dialect: Dialect):  # type: ignore[no-untyped-def]
+    """POST a body of this dialect; a stream or one document comes back."""
+
+    @csrf_exempt
+    async def view(request: HttpRequest) -> HttpResponseBase:
+        if request.method != "POST":
+            response = dialect_error(dialect, BadRequest(f"Use POST, not {request.method}."))
+            response.status_code, response["Allow"] = 405, "POST"
+            return response
+        try:
+            return await answer(dialect, request.body)
+        except EngineError as error:
+            return dialect_error(dialect, error)
+        except Exception as error:
+            log.exception("%s failed", request.path)
+            return dialect_error(dialect, error)
+
+    return view
+
+
+async def answer(dialect: Dialect, body: bytes) -> HttpResponseBase:
+    parsed = dialect.parse(body)
+    model = await Model.objects.aresolve(parsed.model)
+    events = get_runtime().pool.generate(model.spec(), parsed.request)
+    first = await anext(events)  # what can be refused is refused here, with a real status
+    if parsed.stream:
+        return sse_response(first, events, dialect.encoder(parsed), parsed.warnings)
+    reply = Reply()
+    async with contextlib.aclosing(events):  # type: ignore[type-var]
+        reply.add(first)
+        async for event in events:
+            reply.add(event)
+    body = dialect.complete(parsed, reply)
+    return add_warnings(HttpResponse(body, content_type=dialect.content_type), parsed.warnings)
+
+
+chat_completions = completion_view(openai_chat)

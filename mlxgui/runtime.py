@@ -1,0 +1,57 @@
+"""What lives as long as the server: the pool of models. The only process-wide object."""
+
+import asyncio
+import os
+from datetime import UTC, datetime
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+
+from mlxgui.engine.pool import Limits, ModelPool
+from mlxgui.system.models import Setting
+
+
+class Runtime:
+    """Made on the server's event loop; `close` ends every child."""
+
+    def __init__(self) -> None:
+        self.started_at = datetime.now(UTC)
+        self.pool = ModelPool(logs=settings.HOME.logs, scratch=settings.HOME.scratch)
+        self.loop = asyncio.get_running_loop()
+
+    async def apply_settings(self) -> None:
+        """Read the settings rows; the pool follows at once."""
+        self.pool.apply(limits_from(await sync_to_async(Setting.objects.as_dict)()))
+
+    async def close(self) -> None:
+        await self.pool.close()
+
+
+def limits_from(rows: dict[str, object]) -> Limits:
+    def number(key: str) -> int:
+        return int(str(rows[key]))
+
+    return Limits(
+        max_models=number("max_concurrent_models"),
+        max_requests=number("max_concurrent_requests"),
+        max_waiting=number("max_waiting_requests"),
+        idle_seconds=60.0 * number("model_inactivity_timeout_minutes"),
+        auto_unload=bool(rows["auto_unload_inactive_models"]),
+        usable_bytes=int(os.environ.get("MLX_GUI_MEMORY_BYTES", "0")),
+    )
+
+
+_runtime: Runtime | None = None
+
+
+def get_runtime() -> Runtime:
+    """The running server's. Made at the first call, which must come from its event loop."""
+    global _runtime
+    if _runtime is None:
+        _runtime = Runtime()
+    return _runtime
+
+
+def running_runtime() -> Runtime | None:
+    """None where no server runs in this process, as in a management command."""
+    return _runtime

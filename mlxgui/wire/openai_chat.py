@@ -1,0 +1,332 @@
+"""/v1/chat/completions: OpenAI's chat dialect, with the fields of the mlx-lm and mlx-vlm servers.
+
+Source: OpenAI's API reference (chat), mlx-lm's SERVER.md, spec of the mlx-vlm server.
+"""
+
+import time
+import uuid
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from mlxgui.engine.errors import BadRequest, Unsupported
+from mlxgui.engine.types import (
+    Done,
+    Event,
+    Finished,
+    GenerationRequest,
+    Message,
+    Part,
+    Progress,
+    Sampling,
+    Started,
+    Text,
+    TextPart,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolCallRecord,
+    Usage,
+)
+from mlxgui.wire import Parsed, fields
+from mlxgui.wire.errors import openai_error, openai_response
+from mlxgui.wire.reply import Choice, Reply
+
+content_type = "application/json"
+error = openai_response
+
+MAX_MESSAGES = 4096
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+
+
+class FunctionIn(Struct):
+    name: str
+    arguments: str = "{}"
+
+
+class ToolCallIn(Struct):
+    function: FunctionIn
+    id: str = ""
+    type: Literal["function"] = "function"
+
+
+class PartIn(Struct):
+    type: str
+    text: str = ""
+    image_url: Any = None
+    input_audio: Any = None
+
+
+class MessageIn(Struct):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[PartIn] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCallIn] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class FunctionSpec(Struct):
+    name: Annotated[str, Meta(min_length=1, max_length=256)]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ToolIn(Struct):
+    function: FunctionSpec
+    type: Literal["function"] = "function"
+
+
+class StreamOptions(Struct):
+    include_usage: bool = False
+
+
+class ResponseFormat(Struct):
+    type: str
+
+
+class Body(Struct, kw_only=True):
+    """Every field that is known; a known field that cannot be honoured is refused in `_refuse`."""
+
+    messages: Annotated[list[MessageIn], Meta(min_length=1, max_length=MAX_MESSAGES)]
+    model: Annotated[str, Meta(min_length=1)] = "default_model"
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    max_tokens: Positive | None = None
+    max_completion_tokens: Positive | None = None
+    temperature: Annotated[float, Meta(ge=0, le=5)] | None = None
+    top_p: Share | None = None
+    top_k: Count | None = None
+    min_p: Share | None = None
+    repetition_penalty: Annotated[float, Meta(ge=0, le=10)] | None = None
+    repetition_context_size: Positive | None = None
+    presence_penalty: Penalty | None = None
+    presence_context_size: Positive | None = None
+    frequency_penalty: Penalty | None = None
+    frequency_context_size: Positive | None = None
+    logit_bias: dict[str, float] | None = None
+    stop: str | list[str] | None = None
+    seed: Annotated[int, Meta(ge=-(1 << 63), lt=1 << 63)] | None = None
+    tools: list[ToolIn] | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    n: Positive | None = None
+    logprobs: bool | int | None = None
+    top_logprobs: int | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    enable_thinking: bool | None = None
+    adapters: str | None = None
+    adapter_path: str | None = None
+    # Labels of the caller's own; they change nothing in the answer.
+    user: str | None = None
+    metadata: dict[str, Any] | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+
+
+_decoder = msgspec.json.Decoder(Body)
+_known = fields.struct_fields(Body)
+
+
+def parse(body: bytes) -> Parsed:
+    given = fields.decode(_decoder, body)
+    _refuse(given)
+    request = GenerationRequest(
+        messages=[_message(message, i) for i, message in enumerate(given.messages)],
+        tools=_tools(given),
+        sampling=_sampling(given),
+        max_tokens=given.max_completion_tokens or given.max_tokens or 0,
+        stop=fields.stop_list(given.stop),
+        template_kwargs=given.chat_template_kwargs or {},
+        enable_thinking=given.enable_thinking,
+    )
+    return Parsed(
+        model=given.model,
+        request=request,
+        stream=bool(given.stream),
+        adapter=given.adapters or given.adapter_path or "",
+        warnings=[f"unknown parameter: {n}" for n in fields.unknown_fields(body, _known)],
+        options=given.stream_options or StreamOptions(),
+    )
+
+
+def _refuse(given: Body) -> None:
+    """Known parameters that no model here honours yet: never silently ignored."""
+    if (given.n or 1) > 1:
+        raise Unsupported("Only n = 1 is supported.", param="n")
+    if given.logprobs or given.top_logprobs:
+        raise Unsupported("logprobs are not supported.", param="logprobs")
+    if given.response_format and given.response_format.type != "text":
+        raise Unsupported("Only the response format “text” is supported.", param="response_format")
+    if given.tool_choice not in (None, "auto", "none"):
+        raise Unsupported("tool_choice must be “auto” or “none”.", param="tool_choice")
+
+
+def _tools(given: Body) -> list[Tool]:
+    if given.tool_choice == "none":
+        return []
+    specs = [tool.function for tool in given.tools or []]
+    return [Tool(s.name, s.description or "", s.parameters or {}) for s in specs]
+
+
+def _sampling(given: Body) -> Sampling:
+    """Only what was given; the rest keeps the engine's neutral values."""
+    chosen: dict[str, Any] = {
+        "temperature": given.temperature,
+        "top_p": given.top_p,
+        "top_k": given.top_k,
+        "min_p": given.min_p,
+        "repetition_penalty": given.repetition_penalty,
+        "repetition_context_tokens": given.repetition_context_size,
+        "presence_penalty": given.presence_penalty,
+        "presence_context_tokens": given.presence_context_size,
+        "frequency_penalty": given.frequency_penalty,
+        "frequency_context_tokens": given.frequency_context_size,
+        "logit_bias": fields.token_biases(given.logit_bias),
+        "seed": given.seed,
+    }
+    return Sampling(**{name: value for name, value in chosen.items() if value is not None})
+
+
+def _message(given: MessageIn, index: int) -> Message:
+    content = given.content if given.content is not None else ""
+    parts = content if isinstance(content, str) else [_part(part, index) for part in content]
+    return Message(
+        role=given.role,
+        content=parts,
+        name=given.name or "",
+        reasoning=given.reasoning_content or given.reasoning or "",
+        tool_calls=[
+            ToolCallRecord(call.id, call.function.name, call.function.arguments)
+            for call in given.tool_calls or []
+        ],
+        tool_call_id=given.tool_call_id or "",
+    )
+
+
+def _part(part: PartIn, index: int) -> Part:
+    if part.type in ("text", "input_text"):
+        return TextPart(part.text)
+    raise Unsupported(
+        f"Content of type “{part.type}” is not supported by this model.",
+        param=f"messages[{index}].content",
+    )
+
+
+# -- the answer -----------------------------------------------------------------------------------
+
+
+def _id() -> str:
+    return f"chatcmpl-{uuid.uuid4().hex}"
+
+
+def usage_object(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }
+
+
+def _call_object(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _message_object(choice: Choice) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text}
+    if choice.thinking:
+        message["reasoning_content"] = message["reasoning"] = choice.thinking
+    if choice.tool_calls:
+        message["content"] = choice.text or None
+        message["tool_calls"] = [_call_object(call) for call in choice.tool_calls]
+    return message
+
+
+def complete(parsed: Parsed, reply: Reply) -> bytes:
+    choices = [
+        {
+            "index": index,
+            "message": _message_object(choice),
+            "logprobs": None,
+            "finish_reason": choice.finish_reason,
+        }
+        for index, choice in sorted(reply.choices.items())
+    ]
+    return msgspec.json.encode(
+        {
+            "id": _id(),
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": parsed.model,
+            "choices": choices,
+            "usage": usage_object(reply.usage),
+        }
+    )
+
+
+class ChunkEncoder:
+    """Server-sent events: a role chunk, content chunks, the finish reason, usage, [DONE]."""
+
+    def __init__(self, parsed: Parsed) -> None:
+        self._include_usage = parsed.options.include_usage
+        head = {
+            "id": _id(),
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": parsed.model,
+        }
+        # All chunks begin alike: encoded once.
+        self._head = b"data: " + msgspec.json.encode(head)[:-1] + b',"choices":'
+
+    def feed(self, event: Event) -> bytes:
+        match event:
+            case Text(text, index):
+                return self._delta(index, {"content": text})
+            case Thinking(text, index):
+                return self._delta(index, {"reasoning_content": text, "reasoning": text})
+            case ToolCall(position, _, _, _, index):
+                call = {"index": position, **_call_object(event)}
+                return self._delta(index, {"tool_calls": [call]})
+            case Started():
+                return self._delta(0, {"role": "assistant", "content": ""})
+            case Progress(processed, total):
+                return b": prefill %d/%d\n\n" % (processed, total)
+            case Finished(reason, _, index):
+                return self._delta(index, {}, reason)
+            case Done(usage):
+                return self._end(usage)
+        return b""
+
+    def fail(self, error: Exception) -> bytes:
+        return b"data: " + msgspec.json.encode(openai_error(error)) + b"\n\ndata: [DONE]\n\n"
+
+    def _delta(self, index: int, delta: dict[str, Any], reason: str | None = None) -> bytes:
+        choice = {"index": index, "delta": delta, "finish_reason": reason}
+        tail = b',"usage":null}\n\n' if self._include_usage else b"}\n\n"
+        return self._head + msgspec.json.encode([choice]) + tail
+
+    def _end(self, usage: Usage) -> bytes:
+        if not self._include_usage:
+            return b"data: [DONE]\n\n"
+        body = msgspec.json.encode(usage_object(usage))
+        return self._head + b'[],"usage":' + body + b"}\n\ndata: [DONE]\n\n"
+
+
+def encoder(parsed: Parsed) -> ChunkEncoder:
+    return ChunkEncoder(parsed)
+
+
+def refuse_adapter(parsed: Parsed) -> None:
+    if parsed.adapter:
+        raise BadRequest(f"There is no adapter “{parsed.adapter}”.", param="adapters")

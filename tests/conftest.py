@@ -1,0 +1,49 @@
+"""What all tests share: a pool on the fake backend, tiny real models, an API client."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+# Before Django reads its settings: no test touches a person's own data folder.
+os.environ["MLX_GUI_HOME"] = tempfile.mkdtemp(prefix="mlx-gui-test-")
+os.environ["HF_HUB_CACHE"] = str(Path(os.environ["MLX_GUI_HOME"]) / "hub")
+# One folder of compiled kernels for all tests: compiling them anew takes seconds.
+KERNELS = Path(tempfile.gettempdir()) / "mlx-gui-test-kernels"
+KERNELS.mkdir(mode=0o700, exist_ok=True)
+
+import pytest
+import pytest_asyncio
+
+from mlxgui.engine.pool import Limits, ModelPool
+from mlxgui.engine.types import GenerationRequest, Message, ModelSpec
+from tests import tiny
+
+STARTER = Path(__file__).resolve().parent.parent / "models_app" / "starter"
+
+
+@pytest.fixture(scope="session")
+def text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.make_text_model(tmp_path_factory.mktemp("models") / "tiny-text")
+
+
+@pytest.fixture(scope="session")
+def thinking_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny-thinking"
+    return tiny.make_text_model(folder, thinking=True, seed=1)
+
+
+@pytest_asyncio.fixture
+async def pool(tmp_path: Path) -> AsyncIterator[ModelPool]:
+    """A real pool with real child processes."""
+    made = ModelPool(logs=tmp_path / "logs", scratch=KERNELS, limits=Limits(max_requests=32))
+    yield made
+    await made.close()
+
+
+def fake(mode: str, **changes: object) -> ModelSpec:
+    return ModelSpec(name=f"fake-{mode}", path=mode, kind="fake", **changes)  # type: ignore[arg-type]
+
+
+def ask(text: str, **changes: object) -> GenerationRequest:
+    return GenerationRequest(messages=[Message("user", text)], **changes)  # type: ignore[arg-type]
