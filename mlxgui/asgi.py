@@ -4,6 +4,7 @@ Daphne has no lifespan, so the first scope that arrives starts what lives as lon
 """
 
 import os
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlxgui.settings")
 
@@ -17,8 +18,9 @@ from channels.security.websocket import OriginValidator  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 from chat_app.routing import websocket_urlpatterns  # noqa: E402
+from mlxgui.runtime import get_runtime  # noqa: E402
 
-application = ProtocolTypeRouter(
+protocols = ProtocolTypeRouter(
     {
         "http": django_application,
         "websocket": OriginValidator(
@@ -26,3 +28,8 @@ application = ProtocolTypeRouter(
         ),
     }
 )
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    await get_runtime().start()
+    await protocols(scope, receive, send)

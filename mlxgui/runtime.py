@@ -1,7 +1,9 @@
 """What lives as long as the server: the pool of models. The only process-wide object."""
 
 import asyncio
+import logging
 import os
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from asgiref.sync import sync_to_async
@@ -9,6 +11,9 @@ from django.conf import settings
 
 from mlxgui.engine.pool import Limits, ModelPool
 from mlxgui.system.models import Setting
+from mlxgui.system.signals import setting_changed
+
+log = logging.getLogger("mlxgui.runtime")
 
 
 class Runtime:
@@ -18,6 +23,21 @@ class Runtime:
         self.started_at = datetime.now(UTC)
         self.pool = ModelPool(logs=settings.HOME.logs, scratch=settings.HOME.scratch)
         self.loop = asyncio.get_running_loop()
+        self._starting: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Once, whoever asks first: read the settings, then what the apps want done at start."""
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+        await asyncio.shield(self._starting)
+
+    async def _start(self) -> None:
+        await self.apply_settings()
+        for step in _steps:
+            try:
+                await step(self)
+            except Exception:
+                log.exception("a step at start failed: %s", step.__qualname__)
 
     async def apply_settings(self) -> None:
         """Read the settings rows; the pool follows at once."""
@@ -40,6 +60,24 @@ def limits_from(rows: dict[str, object]) -> Limits:
         usable_bytes=int(os.environ.get("MLX_GUI_MEMORY_BYTES", "0")),
     )
 
+
+Step = Callable[[Runtime], Awaitable[None]]
+_steps: list[Step] = []
+
+
+def at_start(step: Step) -> Step:
+    """Register what is to be done when the server starts; in the order of INSTALLED_APPS."""
+    _steps.append(step)
+    return step
+
+
+def _follow_settings(**changed: object) -> None:
+    """A setting was written, in whatever thread: the running pool follows at once."""
+    if _runtime is not None and not _runtime.loop.is_closed():
+        asyncio.run_coroutine_threadsafe(_runtime.apply_settings(), _runtime.loop)
+
+
+setting_changed.connect(_follow_settings, dispatch_uid="runtime")
 
 _runtime: Runtime | None = None
 

@@ -5,13 +5,6 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-# Before Django reads its settings: no test touches a person's own data folder.
-os.environ["MLX_GUI_HOME"] = tempfile.mkdtemp(prefix="mlx-gui-test-")
-os.environ["HF_HUB_CACHE"] = str(Path(os.environ["MLX_GUI_HOME"]) / "hub")
-# One folder of compiled kernels for all tests: compiling them anew takes seconds.
-KERNELS = Path(tempfile.gettempdir()) / "mlx-gui-test-kernels"
-KERNELS.mkdir(mode=0o700, exist_ok=True)
-
 import pytest
 import pytest_asyncio
 
@@ -19,6 +12,9 @@ from mlxgui.engine.pool import Limits, ModelPool
 from mlxgui.engine.types import GenerationRequest, Message, ModelSpec
 from tests import tiny
 
+# One folder of compiled kernels for all tests: compiling them anew takes seconds.
+KERNELS = Path(tempfile.gettempdir()) / f"mlx-gui-test-kernels-{os.getuid()}"
+KERNELS.mkdir(mode=0o700, exist_ok=True)
 STARTER = Path(__file__).resolve().parent.parent / "models_app" / "starter"
 
 

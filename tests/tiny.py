@@ -27,7 +27,9 @@ TEMPLATE = """
 {%- endfor -%}
 {%- if add_generation_prompt -%}
 {{- '<|im_start|>assistant\\n' -}}
-{%- if enable_thinking is defined and enable_thinking is false -%}{{- '<think>\\n\\n</think>\\n\\n' -}}{%- endif -%}
+{%- if THINKS and enable_thinking is defined and not enable_thinking -%}
+{{- '<think>\\n\\n</think>\\n\\n' -}}
+{%- endif -%}
 {%- endif -%}
 """.strip()
 
@@ -83,7 +85,7 @@ def write_tokenizer(folder: Path, markup: list[str]) -> dict[str, int]:
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"
     )
-    fast.chat_template = TEMPLATE
+    fast.chat_template = TEMPLATE.replace("THINKS", str("<think>" in markup).lower())
     fast.save_pretrained(folder)
     return dict(fast.get_vocab())
 

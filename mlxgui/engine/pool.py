@@ -1,6 +1,6 @@
 """The models that are loaded: who may run now, who waits, who must go.
 
-Callers that arrive together share one load. A model is loaded by one caller at a time; loads wait in
+Callers that arrive together share one load. One model is loaded at a time; loads wait in
 line by priority. Everything here runs on one event loop, so there are no locks beside that line.
 """
 

@@ -1,4 +1,4 @@
-"""A worker seen from the parent: one child process, its pipe, its log, the streams of its requests."""
+"""A worker seen from the parent: one child process, its pipe, its log, its streams."""
 
 import asyncio
 import contextlib
@@ -68,7 +68,7 @@ class Stream:
 
 
 class BoundedLog:
-    """A child's stderr in a file that never grows beyond twice `LOG_BYTES`: this one and the last."""
+    """A child's stderr in a file of at most `LOG_BYTES`, and the one before it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

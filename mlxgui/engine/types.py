@@ -26,7 +26,7 @@ class LoadOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ModelSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One loadable model: everything the engine needs to know, and nothing about where it is listed."""
+    """One loadable model: what the engine needs to know, and nothing about where it is listed."""
 
     name: str
     path: str

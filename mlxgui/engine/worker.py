@@ -21,7 +21,7 @@ from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed
 from mlxgui.engine.types import Event
 
 HOLD_SECONDS = 0.005
-"""Nobody reads faster than 200 chunks a second; a fast model's tokens share frames of this length."""
+"""Nobody reads more than 200 chunks a second: a fast model's tokens share frames."""
 
 log = logging.getLogger("worker")
 

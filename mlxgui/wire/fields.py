@@ -1,4 +1,4 @@
-"""What every dialect needs at its door: decode a body into a Struct, with the field's name on error."""
+"""What every dialect needs at its door: a body decoded, with the field's name on error."""
 
 import re
 from typing import Any

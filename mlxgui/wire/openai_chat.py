@@ -113,7 +113,7 @@ class Body(Struct, kw_only=True):
     frequency_context_size: Positive | None = None
     logit_bias: dict[str, float] | None = None
     stop: str | list[str] | None = None
-    seed: Annotated[int, Meta(ge=-(1 << 63), lt=1 << 63)] | None = None
+    seed: int | None = None
     tools: list[ToolIn] | None = None
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None

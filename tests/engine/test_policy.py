@@ -25,7 +25,13 @@ CASES: list[tuple[str, int, list[Slot], Bounds, Decision]] = [
     ("count: the oldest goes", 1, [slot("a", 1, 2), slot("b", 1, 1)], Bounds(2, 10), Room(("b",))),
     ("the busy one stays", 4, [slot("a", 4, 1, 1), slot("b", 4, 2)], Bounds(3, 10), Room(("b",))),
     ("all busy", 4, [slot("a", 4, 1, 1), slot("b", 4, 2, 1)], Bounds(3, 10), Wait()),
-    ("the pinned one stays", 4, [slot("a", 4, 1, 0, True), slot("b", 4, 2)], Bounds(3, 10), Room(("b",))),
+    (
+        "the pinned one stays",
+        4,
+        [slot("a", 4, 1, 0, True), slot("b", 4, 2)],
+        Bounds(3, 10),
+        Room(("b",)),
+    ),
     ("pinned take the memory", 4, [slot("a", 8, 1, 0, True)], Bounds(3, 10), Refuse(4, 2)),
     ("pinned take every place", 1, [slot("a", 1, 1, 0, True)], Bounds(1, 10), Refuse(1, 0)),
     ("no places at all", 1, [], Bounds(0, 10), Refuse(1, 10)),
@@ -34,7 +40,11 @@ CASES: list[tuple[str, int, list[Slot], Bounds, Decision]] = [
 ]
 
 
-@pytest.mark.parametrize(("title", "needed", "slots", "bounds", "expected"), CASES, ids=lambda v: str(v) if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("title", "needed", "slots", "bounds", "expected"),
+    CASES,
+    ids=lambda v: str(v) if isinstance(v, str) else "",
+)
 def test_the_policy_decides(
     title: str, needed: int, slots: list[Slot], bounds: Bounds, expected: Decision
 ) -> None:

@@ -1,8 +1,9 @@
-"""Text models over mlx-lm: continuous batching, prompt cache, per-request sampling, typed events."""
+"""Text models over mlx-lm: continuous batching, prompt cache, sampling, typed events."""
 
 import gc
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ from mlxgui.engine.types import (
 log = logging.getLogger("worker.text")
 
 PROMPT_CACHE_ENTRIES = 256
-MAX_REPLAYS = 1
+MAX_FAILURES = 3
+"""A request that was in flight at so many failed steps is given up, whoever caused them."""
 
 
 def leave_wired_limit_alone() -> None:
@@ -66,7 +68,7 @@ class Row(Struct):
     reasoning_tokens: int = 0
     prefilled_at: float = 0.0
     first_token_at: float = 0.0
-    replays: int = 0
+    failures: int = 0
 
 
 class TextBackend:
@@ -74,6 +76,9 @@ class TextBackend:
         self.rows: dict[int, Row] = {}
         self.by_uid: dict[int, Row] = {}
         self._early: list[Output] = []
+        # After a failed step: requests that wait to be tried, and the one that is on trial.
+        self._suspects: deque[Row] = deque()
+        self._on_trial: Row | None = None
 
     # -- loading ----------------------------------------------------------------------------------
 
@@ -110,7 +115,9 @@ class TextBackend:
         """A first forward pass: finds the vocabulary and NaN weights, and compiles kernels."""
         logits = self.model(mx.array([[0]]))[0, -1]
         if bool(mx.any(mx.isnan(logits)).item()):
-            raise LoadFailed(f"“{self.spec.name}” computes no numbers (NaN): its weights are damaged.")
+            raise LoadFailed(
+                f"“{self.spec.name}” computes no numbers (NaN): its weights are damaged."
+            )
         return int(logits.shape[-1])
 
     def _new_generator(self) -> None:
@@ -185,9 +192,14 @@ class TextBackend:
 
     def cancel(self, id: int) -> None:
         row = self.rows.pop(id, None)
-        if row is not None:
-            self.by_uid.pop(row.uid, None)
+        if row is None:
+            return
+        if row in self._suspects:
+            self._suspects.remove(row)
+        elif self.by_uid.pop(row.uid, None):
             self.generator.remove([row.uid])
+        if row is self._on_trial:
+            self._on_trial = None
 
     @property
     def is_busy(self) -> bool:
@@ -199,6 +211,9 @@ class TextBackend:
         out, self._early = self._early, []
         if not self.rows:
             return out
+        if self._suspects and self._on_trial is None:
+            self._on_trial = self._suspects.popleft()
+            self._insert(self._on_trial)
         try:
             prefilled, generated = self.generator.next()
             for response in prefilled:
@@ -232,6 +247,8 @@ class TextBackend:
             return
         if not row.first_token_at:
             row.first_token_at = time.perf_counter()
+        if row is self._on_trial:
+            self._on_trial = None  # a whole step went well with it
         row.generated.append(response.token)
         if row.splitter.is_thinking:
             row.reasoning_tokens += 1
@@ -273,21 +290,41 @@ class TextBackend:
         return Timing(prefill_seconds=started - row.added_at, decode_seconds=now - started)
 
     def _recover(self, error: Exception, out: list[Output]) -> None:
-        """After an exception neither the generator nor its arrays can be trusted: a new one, and
-        every request again from its tokens so far. One that was there twice is given up."""
+        """After an exception neither the generator nor its arrays can be trusted: make a new one
+        and replay every request from its tokens so far.
+
+        Who caused it is not known, so they come back one at a time. When a step fails with one on
+        trial, that one is the culprit; those that passed go on at once.
+        """
+        culprit, self._on_trial = self._on_trial, None
+        survivors = list(self.by_uid.values())
         self.by_uid.clear()
-        self.prompt_cache = LRUPromptCache(PROMPT_CACHE_ENTRIES, self.spec.options.prompt_cache_bytes)
+        self._forget_arrays()
+        if culprit is not None:
+            survivors.remove(culprit)
+            self._give_up(culprit, error, out)
+            for row in survivors:
+                self._insert(row)
+            return
+        for row in survivors:
+            row.failures += 1
+            if row.failures > MAX_FAILURES:
+                self._give_up(row, error, out)
+            else:
+                self._suspects.append(row)
+
+    def _give_up(self, row: Row, error: Exception, out: list[Output]) -> None:
+        del self.rows[row.id]
+        out.append((row.id, EngineError(f"The model failed on this request: {_one_line(error)}")))
+
+    def _forget_arrays(self) -> None:
+        self.prompt_cache = LRUPromptCache(
+            PROMPT_CACHE_ENTRIES, self.spec.options.prompt_cache_bytes
+        )
         self.generator.close()
         self._new_generator()
         gc.collect()
         mx.clear_cache()
-        for row in list(self.rows.values()):
-            row.replays += 1
-            if row.replays > MAX_REPLAYS:
-                del self.rows[row.id]
-                out.append((row.id, EngineError(f"The model failed: {_one_line(error)}")))
-            else:
-                self._insert(row)
 
     # -- questions --------------------------------------------------------------------------------
 

@@ -205,7 +205,9 @@ class Network:
                 self.flat[span].reshape(size), self.gradient[span].reshape(size)
             )
             if len(size) == 2:
-                self.flat[span] = self.random.normal(0.0, deviation(name, shape), span.stop - span.start)
+                self.flat[span] = self.random.normal(
+                    0.0, deviation(name, shape), span.stop - span.start
+                )
                 self.decay[span] = 1.0
 
     def loss(

@@ -1,0 +1,53 @@
+"""What the server does with models when it starts: look what is there, load what is wanted."""
+
+import asyncio
+import logging
+import os
+
+from asgiref.sync import sync_to_async
+
+from mlxgui.engine.errors import EngineError
+from mlxgui.engine.types import ModelSpec
+from mlxgui.runtime import Runtime, at_start
+from models_app.library import ascan
+from models_app.models import Model
+
+log = logging.getLogger("mlxgui.models")
+
+_loads: set[asyncio.Task[None]] = set()
+
+
+@at_start
+async def find_models(runtime: Runtime) -> None:
+    await ascan()
+
+
+@at_start
+async def load_at_start(runtime: Runtime) -> None:
+    """The named model and those marked so, one after the other; nobody waits for them."""
+    specs = await sync_to_async(specs_to_load)(os.environ.get("MLX_GUI_PRELOAD_MODEL", ""))
+    if specs:
+        task = asyncio.create_task(_load_all(runtime, specs))
+        _loads.add(task)
+        task.add_done_callback(_loads.discard)
+
+
+def specs_to_load(named: str) -> list[ModelSpec]:
+    marked = Model.objects.ready().filter(autoload=True)
+    specs = [model.spec() for model in marked]
+    if named:
+        try:
+            spec = Model.objects.resolve(named).spec()
+        except EngineError as error:
+            log.error("The model to load at start: %s", error.message)
+        else:
+            specs = [spec, *(other for other in specs if other.key != spec.key)]
+    return specs
+
+
+async def _load_all(runtime: Runtime, specs: list[ModelSpec]) -> None:
+    for spec in specs:
+        try:
+            await runtime.pool.load(spec)
+        except EngineError as error:
+            log.error("%s was not loaded at start: %s", spec.name, error.message)

@@ -1,0 +1,17 @@
+"""The project's settings with a data folder of the run's own. It goes away with the run."""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+folder = tempfile.mkdtemp(prefix="mlx-gui-test-")
+atexit.register(shutil.rmtree, folder, ignore_errors=True)
+for name in [name for name in os.environ if name.startswith("MLX_GUI_")]:
+    del os.environ[name]
+os.environ["MLX_GUI_HOME"] = folder
+os.environ["HF_HUB_CACHE"] = os.path.join(folder, "hub")
+
+from mlxgui.settings import *  # noqa: E402, F403  the data folder must be named before
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
