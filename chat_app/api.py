@@ -41,6 +41,7 @@ async def answer(dialect: Dialect, body: bytes) -> HttpResponseBase:
     model = await Model.objects.aresolve(parsed.model)
     events = get_runtime().pool.generate(model.spec(), parsed.request)
     first = await anext(events)  # what can be refused is refused here, with a real status
+    await Model.objects.filter(pk=model.pk).arecord_use()
     if parsed.stream:
         return sse_response(first, events, dialect.encoder(parsed), parsed.warnings)
     reply = Reply()

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Literal
 
 import msgspec
@@ -18,7 +18,7 @@ from mlxgui.wire.errors import openai_error, retry_after, status_and_type
 log = logging.getLogger("mlxgui.api")
 
 Shape = Literal["openai", "detail"]
-View = Callable[..., Awaitable[HttpResponseBase]]
+View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
 def json_response(value: Any, status: int = 200) -> HttpResponse:
@@ -62,11 +62,6 @@ def json_api(*methods: str, shape: Shape = "openai") -> Callable[[View], View]:
         return inner
 
     return wrap
-
-
-async def first_and_rest(events: AsyncIterator[Event]) -> tuple[Event, AsyncIterator[Event]]:
-    """Wait for the first event, so that what can fail early has a real HTTP status."""
-    return await anext(events), events
 
 
 def sse_response(

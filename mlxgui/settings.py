@@ -49,12 +49,11 @@ def secret_key() -> str:
 
 SECRET_KEY = secret_key()
 DEBUG = env_flag("MLX_GUI_DEBUG", False)
-# Names this server answers to (DNS rebinding). Any IP address passes too when bound wider: see
-# mlxgui/system/hosts.py.
+# Names this server answers to (DNS rebinding). `serve` adds this machine's own when bound wider.
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *env_list("MLX_GUI_ALLOWED_HOSTS")]
+BOUND_TO_LOOPBACK = True  # `serve` says what is true.
 
 INSTALLED_APPS = [
-    "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -70,15 +69,16 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "django.middleware.security.SecurityMiddleware",
-    "django.middleware.csp.ContentSecurityPolicyMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "mlxgui.system.guard.guard",
+    "mlxgui.system.static_files.StaticFilesMiddleware",
+    "mlxgui.system.lanes.SecurityMiddleware",
+    "mlxgui.system.lanes.ContentSecurityPolicyMiddleware",
+    "mlxgui.system.lanes.SessionMiddleware",
+    "mlxgui.system.lanes.CommonMiddleware",
+    "mlxgui.system.lanes.CsrfViewMiddleware",
+    "mlxgui.system.lanes.AuthenticationMiddleware",
+    "mlxgui.system.lanes.MessageMiddleware",
+    "mlxgui.system.lanes.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
@@ -128,6 +128,19 @@ if redis_url := os.environ.get("REDIS_URL"):
             "CONFIG": {"hosts": [redis_url]},
         }
     }
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"terminal": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["terminal"], "level": "WARNING"},
+    "loggers": {
+        "django": {"handlers": [], "level": "WARNING"},
+        # A 404 is the asker's affair; only faults of our own are worth a line.
+        "django.request": {"level": "ERROR"},
+    },
+}
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import os
+from pathlib import Path
 
 from asgiref.sync import sync_to_async
 
-from mlxgui.engine.errors import EngineError
+from mlxgui.engine.errors import EngineError, ModelNotFound
 from mlxgui.engine.types import ModelSpec
 from mlxgui.runtime import Runtime, at_start
-from models_app.library import ascan
+from models_app.library import ascan, register
 from models_app.models import Model
 
 log = logging.getLogger("mlxgui.models")
@@ -37,12 +38,22 @@ def specs_to_load(named: str) -> list[ModelSpec]:
     specs = [model.spec() for model in marked]
     if named:
         try:
-            spec = Model.objects.resolve(named).spec()
+            spec = named_or_registered(named).spec()
         except EngineError as error:
             log.error("The model to load at start: %s", error.message)
         else:
             specs = [spec, *(other for other in specs if other.key != spec.key)]
     return specs
+
+
+def named_or_registered(name: str) -> Model:
+    """A folder that is not listed yet is registered."""
+    try:
+        return Model.objects.resolve(name)
+    except ModelNotFound:
+        if not Path(name).is_absolute() or not Path(name).is_dir():
+            raise
+        return register(Path(name))
 
 
 async def _load_all(runtime: Runtime, specs: list[ModelSpec]) -> None:

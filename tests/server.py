@@ -25,17 +25,20 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
+def outside() -> dict[str, str]:
+    """The environment without what belongs to the test run: its settings, its make."""
+    ours = ("MLX_GUI_", "DJANGO_", "MAKE", "MFLAGS")
+    return {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+
+
 class ServerProcess:
     """`manage.py serve` on a free port. A context manager: it is stopped at the end."""
 
     def __init__(self, home: Path, *flags: str, **environment: str) -> None:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("MLX_GUI_")}
-        clean |= {"MLX_GUI_HOME": str(home), "MLX_GUI_PORT": "0", "PYTHONUNBUFFERED": "1"}
-        clean |= {"HF_HUB_CACHE": str(home / "hub"), "DJANGO_SETTINGS_MODULE": "mlxgui.settings"}
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error::ResourceWarning", "manage.py", "serve", *flags],
             cwd=ROOT,
-            env=clean | environment,
+            env=outside() | {"MLX_GUI_HOME": str(home), "MLX_GUI_PORT": "0"} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -108,4 +111,3 @@ class ServerProcess:
         for pipe in (self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
-

@@ -39,7 +39,9 @@ def test_a_batch_says_what_each_says_alone(backend: Any) -> None:
 
 def test_the_same_seed_says_the_same_alone_and_among_others(backend: Any) -> None:
     seeded = ask("Tell me", sampling=Sampling(temperature=1.0, top_p=0.95, seed=7), max_tokens=24)
-    others = [ask(text, sampling=Sampling(seed=i), max_tokens=16) for i, text in enumerate(QUESTIONS)]
+    others = [
+        ask(text, sampling=Sampling(seed=i), max_tokens=16) for i, text in enumerate(QUESTIONS)
+    ]
     first = alone(backend, seeded)
     assert run(backend, [*others, seeded])[-1].text == first
     assert run(backend, [seeded, seeded])[1].text == first

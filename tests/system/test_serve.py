@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.server import ROOT, ServerProcess
+from tests.server import ROOT, ServerProcess, outside
 
 STOP_SECONDS = 5.0
 
@@ -183,7 +183,7 @@ def test_make_run_takes_variables_and_ends_quietly_on_ctrl_c(tmp_path: Path) -> 
     with subprocess.Popen(
         ["make", "run", *variables],
         cwd=ROOT,
-        env={k: v for k, v in os.environ.items() if not k.startswith(("MLX_GUI", "MAKE", "MFLAGS"))},
+        env=outside(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

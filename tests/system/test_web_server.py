@@ -62,7 +62,7 @@ def everything(client: socket.socket) -> bytes:
 def test_a_request_that_is_nearly_done_is_answered_first() -> None:
     with asked(0.5) as (process, client):
         process.terminate()
-        assert everything(client).endswith(b"answered")
+        assert b"answered" in everything(client)
         assert process.wait(5) == 0
 
 
@@ -90,7 +90,7 @@ def refuse_until_closed(address: tuple[str, int]) -> None:
     """Wait for the first signal's effect: nobody listens any more."""
     for _ in range(1000):
         try:
-            socket.create_connection(address, timeout=1).close()
-        except ConnectionRefusedError:
+            socket.create_connection(address, timeout=0.2).close()
+        except (ConnectionRefusedError, TimeoutError):
             return
     raise AssertionError("It still listens.")

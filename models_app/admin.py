@@ -1,0 +1,45 @@
+from django.contrib import admin
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+
+from models_app.models import Model, Source
+
+SETTINGS = ("defaults", "kv_quantization", "pinned", "keep_alive_minutes", "autoload")
+IDENTITY = ("uuid", "path", "source", "huggingface_id", "author", "version")
+FACTS = (
+    "kind", "architecture", "family", "context_tokens", "quantization", "parameters",
+    "weights_bytes", "memory_bytes", "capabilities", "is_finetuned", "base_model", "adapter_path",
+    "error_message", "metadata",
+)  # fmt: skip
+HISTORY = ("use_count", "last_used_at", "created_at", "updated_at")
+
+
+@admin.register(Model)
+class ModelAdmin(admin.ModelAdmin):
+    """Settings can be changed. Facts come from the files, rows from the scan."""
+
+    list_display = ("name", "kind", "architecture", "quantization", "memory", "sound", "pinned")
+    list_filter = ("kind", "source", "pinned", "autoload", "quantization", "family")
+    search_fields = ("name", "huggingface_id", "path", "architecture")
+    readonly_fields = (*IDENTITY, *FACTS, *HISTORY)
+    fieldsets = (
+        (None, {"fields": ("name", *SETTINGS)}),
+        ("Where it is", {"fields": IDENTITY}),
+        ("What its files say", {"fields": FACTS}),
+        ("History", {"fields": HISTORY}),
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    @admin.display(description="memory needed", ordering="memory_bytes")
+    def memory(self, model: Model) -> str:
+        return filesizeformat(model.memory_bytes)
+
+    @admin.display(description="can be loaded", boolean=True)
+    def sound(self, model: Model) -> bool:
+        return model.is_ready
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """A row goes with its folder: the next scan would bring back what is deleted here."""
+        return obj is not None and obj.source == Source.REGISTERED

@@ -1,0 +1,120 @@
+"""The scan: make the rows of the library agree with the folders on disk."""
+
+import threading
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import transaction
+
+from mlxgui.engine.memory import needed_bytes
+from mlxgui.system.models import Setting
+from models_app.folders import Candidate, candidates, hub_cache
+from models_app.inspection import Facts, fingerprint, inspect
+from models_app.models import Model, Source
+
+_one_scan_at_a_time = threading.Lock()
+GONE = "The folder is no longer there. Put it back, or remove this entry."
+
+
+def scan() -> None:
+    """Find model folders and bring their rows up to date. Cheap when nothing has changed."""
+    cache = chosen_hub_cache()
+    with _one_scan_at_a_time:
+        record(candidates(settings.HOME.models, cache))
+
+
+async def ascan() -> None:
+    await sync_to_async(scan)()
+
+
+def chosen_hub_cache() -> Path:
+    return hub_cache(str(Setting.objects.value("huggingface_cache_dir")))
+
+
+async def ahub_cache() -> Path:
+    return await sync_to_async(chosen_hub_cache)()
+
+
+def record(found: Iterable[Candidate]) -> None:
+    """One row for each folder; rows whose folder is gone leave, registered ones say so."""
+    here = {str(candidate.path): candidate for candidate in found}
+    rows = {model.path: model for model in Model.objects.all()}
+    for model in rows.values():
+        if model.source == Source.REGISTERED:
+            here.setdefault(model.path, _registered(model))
+    gone = [model.pk for path, model in rows.items() if path not in here]
+    taken = {model.name for path, model in rows.items() if path in here}
+    with transaction.atomic():
+        Model.objects.filter(pk__in=gone).delete()
+        for path, candidate in here.items():
+            _refresh(rows.get(path) or new_row(candidate, taken), candidate)
+
+
+def new_row(candidate: Candidate, taken: set[str]) -> Model:
+    name = free_name(candidate, taken)
+    taken.add(name)
+    return Model(path=str(candidate.path), name=name)
+
+
+def register(path: Path, name: str = "") -> Model:
+    """List a folder that lies elsewhere. Its own row is given back when it is listed already."""
+    folder = path.resolve()
+    model = Model.objects.filter(path=str(folder)).first()
+    if model is None:
+        candidate = Candidate(folder, name or folder.name, Source.REGISTERED, (folder,))
+        model = new_row(candidate, set(Model.objects.values_list("name", flat=True)))
+        _refresh(model, candidate)
+    return model
+
+
+def _registered(model: Model) -> Candidate:
+    folder = Path(model.path)
+    return Candidate(folder, model.name, Source.REGISTERED, (folder,), model.huggingface_id)
+
+
+def _refresh(model: Model, candidate: Candidate) -> None:
+    """Look at the folder unless it is as it was. Writes facts only: settings are a person's."""
+    mark = fingerprint(candidate.path)
+    if model.metadata.get("fingerprint") == mark and model.source == candidate.source:
+        return
+    facts = columns(inspect(candidate.path, candidate.roots, candidate.name), candidate)
+    for name, value in facts.items():
+        setattr(model, name, value)
+    model.metadata = {**model.metadata, "fingerprint": mark}
+    model.save(update_fields=None if model.pk is None else [*facts, "metadata", "updated_at"])
+
+
+def columns(facts: Facts, candidate: Candidate) -> dict[str, Any]:
+    """The facts as a row holds them."""
+    found = {field.name: getattr(facts, field.name) for field in fields(facts)}
+    config = found.pop("config")
+    found["source"] = candidate.source
+    found["version"] = candidate.version
+    found["huggingface_id"] = candidate.huggingface_id or facts.huggingface_id
+    found["author"] = found["huggingface_id"].rpartition("/")[0]
+    found["memory_bytes"] = 0
+    if facts.weights_bytes:
+        found["memory_bytes"] = needed_bytes(candidate.path, config, facts.context_tokens)
+    if not candidate.path.is_dir():
+        found["error_message"] = GONE
+    return found
+
+
+def free_name(candidate: Candidate, taken: set[str]) -> str:
+    """The folder's name; with its author, then a number, where that is taken.
+
+    `@` and `:` stand for adapters and profiles, `/` for repositories.
+    """
+    name = "".join("-" if letter in "@:/" else letter for letter in candidate.name)[:180]
+    if name not in taken:
+        return name
+    if candidate.author and (named := f"{candidate.author}-{name}"[:190]) not in taken:
+        return named
+    number = 2
+    while f"{name}-{number}" in taken:
+        number += 1
+    return f"{name}-{number}"

@@ -1,0 +1,29 @@
+"""Numbers as people read them."""
+
+from django import template
+
+register = template.Library()
+
+
+@register.filter
+def thousands(number: int) -> str:
+    return f"{number:,}"
+
+
+@register.filter
+def magnitude(number: int) -> str:
+    """1,720,574,976 → “1.7 billion”."""
+    for size, word in ((10**9, "billion"), (10**6, "million")):
+        if number >= size:
+            short = f"{number / size:.0f}" if number >= 100 * size else f"{number / size:.1f}"
+            return f"{short} {word}"
+    return f"{number:,}"
+
+
+@register.filter
+def idle_time(minutes: int) -> str:
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,23 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from openai import OpenAI
+
+from tests.live import LiveServer
+
+
+@pytest.fixture(scope="package")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, text_model: Path, thinking_model: Path
+) -> Iterator[LiveServer]:
+    home = tmp_path_factory.mktemp("contract-home")
+    with LiveServer(home, text_model, thinking_model) as live:
+        live.send("PUT", "/v1/settings/max_concurrent_requests", {"value": 16})
+        yield live
+
+
+@pytest.fixture(scope="package")
+def client(server: LiveServer) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0) as made:
+        yield made
