@@ -10,6 +10,7 @@ from mlxgui.api import add_warnings, dialect_error, sse_response
 from mlxgui.engine.errors import BadRequest, EngineError
 from mlxgui.runtime import get_runtime
 from mlxgui.wire import Dialect, openai_chat
+from mlxgui.wire.defaults import filled
 from mlxgui.wire.reply import Reply
 from models_app.models import Model
 
@@ -39,7 +40,10 @@ def completion_view(dialect: Dialect):  # type: ignore[no-untyped-def]
 async def answer(dialect: Dialect, body: bytes) -> HttpResponseBase:
     parsed = dialect.parse(body)
     model = await Model.objects.aresolve(parsed.model)
-    events = get_runtime().pool.generate(model.spec(), parsed.request)
+    if parsed.adapter:
+        raise BadRequest(f"Model '{model.name}' has no such adapter.", param="adapters")
+    request = filled(parsed.request, parsed.given, model.sampling_defaults, dialect.defaults)
+    events = get_runtime().pool.generate(model.spec(), request)
     first = await anext(events)  # what can be refused is refused here, with a real status
     await Model.objects.filter(pk=model.pk).arecord_use()
     if parsed.stream:

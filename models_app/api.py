@@ -9,6 +9,7 @@ from models_app import shapes
 from models_app.models import Model
 from models_app.states import Listed, join, listed
 
+OFFICIAL_SDK = "X-Stainless-Lang"  # OpenAI's and Anthropic's own clients name themselves so
 LOWEST_PRIORITY, HIGHEST_PRIORITY = -1000, 1000
 # What MLX-GUI documents for this route. Elsewhere these two are 507 and 503.
 LOAD_STATUS: dict[type[EngineError], int] = {NotEnoughMemory: 400, LoadFailed: 500}
@@ -26,7 +27,10 @@ async def model_list(request: HttpRequest) -> HttpResponse:
 
 @json_api("GET")
 async def model_detail(request: HttpRequest, name: str) -> HttpResponse:
-    return json_response(shapes.detail(await _listed(name)))
+    shape = shapes.detail(await _listed(name))
+    if OFFICIAL_SDK in request.headers:
+        shape["id"] = shape["name"]  # MLX-GUI documents its integer here, OpenAI the name
+    return json_response(shape)
 
 
 @json_api("GET")

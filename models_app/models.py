@@ -5,7 +5,7 @@ Whether a model is loaded is not stored: the pool knows. See states.py.
 
 import uuid
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self
 
 from asgiref.sync import sync_to_async
 from django.core.validators import RegexValidator
@@ -117,6 +117,7 @@ class Model(models.Model):
     parameters = models.PositiveBigIntegerField(default=0)
     weights_bytes = models.PositiveBigIntegerField("size on disk in bytes", default=0)
     memory_bytes = models.PositiveBigIntegerField("memory needed in bytes", default=0)
+    generation = models.JSONField("what generation_config.json asks for", default=dict, blank=True)
     capabilities = models.JSONField(default=dict, blank=True)
     is_finetuned = models.BooleanField("fine-tuned here", default=False)
     base_model = models.CharField(max_length=200, blank=True)
@@ -182,6 +183,11 @@ class Model(models.Model):
         """In words, for a page."""
         words = {"chat_template": "chat"}
         return [words.get(name, name) for name, has in self.capabilities.items() if has]
+
+    @property
+    def sampling_defaults(self) -> dict[str, Any]:
+        """A person's settings, else the model's own, for what a request leaves open."""
+        return {**self.generation, **self.defaults}
 
     def spec(self) -> ModelSpec:
         """What the engine needs to load it. Raises LoadFailed for a broken folder."""

@@ -15,3 +15,4 @@ os.environ["HF_HUB_CACHE"] = os.path.join(folder, "hub")
 from mlxgui.settings import *  # noqa: E402, F403  the data folder must be named before
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STATIC_ROOT.mkdir()  # noqa: F405  WhiteNoise warns where there is none

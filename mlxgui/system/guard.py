@@ -69,7 +69,7 @@ def from_request(request: HttpRequest) -> Asking:
     return Asking(
         method=request.method or "",
         path=request.path_info,
-        host=headers.get("Host", ""),
+        host=headers.get("Host") or request.META.get("SERVER_NAME", ""),
         origin=headers.get("Origin"),
         key=keys.from_headers(bearer, headers.get("X-Api-Key", "")),
         cookie=request.COOKIES.get(keys.COOKIE, ""),

@@ -94,6 +94,8 @@ def describe_resident(one: Resident) -> dict[str, Any]:
         "loaded_at": one.loaded_at,
         "last_used_at": one.last_used_at,
         "memory_usage_gb": memory,
+        "in_flight": one.in_flight,
+        "waiting": one.waiting,
         "config": {"model_type": one.kind, "estimated_memory_gb": memory},
     }
 

@@ -19,6 +19,8 @@ class Parsed(Struct, kw_only=True):
     request: GenerationRequest
     stream: bool = False
     adapter: str = ""
+    given: frozenset[str] = frozenset()
+    """Sampling values, and `max_tokens`, that the client chose itself."""
     warnings: list[str] = []
     options: Any = None
     """What only the dialect's own encoder needs."""
@@ -36,6 +38,8 @@ class Encoder(Protocol):
 
 class Dialect(Protocol):
     content_type: str
+    defaults: dict[str, Any]
+    """What the surface's document says for values that nobody gave."""
 
     def parse(self, body: bytes) -> Parsed:
         """Raises BadRequest that names the field."""

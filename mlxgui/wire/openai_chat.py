@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from mlxgui.engine.errors import BadRequest, Unsupported
+from mlxgui.engine.errors import Unsupported
 from mlxgui.engine.types import (
     Done,
     Event,
@@ -34,6 +34,9 @@ from mlxgui.wire.errors import openai_error, openai_response
 from mlxgui.wire.reply import Choice, Reply
 
 content_type = "application/json"
+# mlx-lm's document says 1.0; its 100 tokens and MLX-GUI's 8192 contradict each other, and an answer
+# cut short unasked is what people complain about: docs/decisions/0007.
+defaults: dict[str, Any] = {"temperature": 1.0, "max_tokens": 8192}
 error = openai_response
 
 MAX_MESSAGES = 4096
@@ -139,11 +142,13 @@ _known = fields.struct_fields(Body)
 def parse(body: bytes) -> Parsed:
     given = fields.decode(_decoder, body)
     _refuse(given)
+    sampling = _sampling(given)
+    max_tokens = given.max_completion_tokens or given.max_tokens or 0
     request = GenerationRequest(
         messages=[_message(message, i) for i, message in enumerate(given.messages)],
         tools=_tools(given),
-        sampling=_sampling(given),
-        max_tokens=given.max_completion_tokens or given.max_tokens or 0,
+        sampling=Sampling(**sampling),
+        max_tokens=max_tokens,
         stop=fields.stop_list(given.stop),
         template_kwargs=given.chat_template_kwargs or {},
         enable_thinking=given.enable_thinking,
@@ -153,6 +158,7 @@ def parse(body: bytes) -> Parsed:
         request=request,
         stream=bool(given.stream),
         adapter=given.adapters or given.adapter_path or "",
+        given=frozenset(sampling) | ({"max_tokens"} if max_tokens else set()),
         warnings=[f"unknown parameter: {n}" for n in fields.unknown_fields(body, _known)],
         options=given.stream_options or StreamOptions(),
     )
@@ -177,8 +183,8 @@ def _tools(given: Body) -> list[Tool]:
     return [Tool(s.name, s.description or "", s.parameters or {}) for s in specs]
 
 
-def _sampling(given: Body) -> Sampling:
-    """Only what was given; the rest keeps the engine's neutral values."""
+def _sampling(given: Body) -> dict[str, Any]:
+    """Only what was given, in the engine's names."""
     chosen: dict[str, Any] = {
         "temperature": given.temperature,
         "top_p": given.top_p,
@@ -190,10 +196,10 @@ def _sampling(given: Body) -> Sampling:
         "presence_context_tokens": given.presence_context_size,
         "frequency_penalty": given.frequency_penalty,
         "frequency_context_tokens": given.frequency_context_size,
-        "logit_bias": fields.token_biases(given.logit_bias),
+        "logit_bias": fields.token_biases(given.logit_bias) or None,
         "seed": given.seed,
     }
-    return Sampling(**{name: value for name, value in chosen.items() if value is not None})
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def _message(given: MessageIn, index: int) -> Message:
@@ -325,8 +331,3 @@ class ChunkEncoder:
 
 def encoder(parsed: Parsed) -> ChunkEncoder:
     return ChunkEncoder(parsed)
-
-
-def refuse_adapter(parsed: Parsed) -> None:
-    if parsed.adapter:
-        raise BadRequest(f"There is no adapter “{parsed.adapter}”.", param="adapters")

@@ -22,6 +22,7 @@ class Facts:
     quantization: str = ""
     parameters: int = 0
     weights_bytes: int = 0
+    generation: dict[str, float | int] = field(default_factory=dict)
     capabilities: dict[str, bool] = field(default_factory=dict)
     is_finetuned: bool = False
     base_model: str = ""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from models_app.inspection import architectures, files, tokenizer, weights
 from models_app.inspection.facts import BrokenFolder, Facts
+from models_app.inspection.generation import generation_defaults
 
 VERSION = 1  # of what is found out: raise it, and every folder is looked at again
 README_BYTES = 64 << 10
@@ -69,6 +70,7 @@ def _look(folder: Path, roots: Sequence[Path], name: str, facts: Facts) -> None:
     facts.architecture = architectures.model_type(facts.config)
     facts.family = architectures.family_of(facts.architecture)
     facts.context_tokens = architectures.context_tokens(facts.config)
+    facts.generation = generation_defaults(folder)
     files.check_no_code(folder, found)
     _read_weights(folder, name, facts)
 

@@ -117,14 +117,13 @@ def test_a_storm_of_clients_that_vanish_leaves_no_slot_busy(chaos: LiveServer) -
 
 
 def test_stopping_the_server_mid_stream_leaves_no_process(tmp_path: Path, text_model: Path) -> None:
-    with LiveServer(tmp_path / "home", text_model) as live:
-        with open_stream(live):
-            family = [psutil.Process(live.process.pid), *live.workers()]
-            assert len(family) == 2
-            started = time.monotonic()
-            live.process.send_signal(signal.SIGTERM)
-            assert live.process.wait(8) == 0
-            assert time.monotonic() - started < 5
+    with LiveServer(tmp_path / "home", text_model) as live, open_stream(live):
+        family = [psutil.Process(live.process.pid), *live.workers()]
+        assert len(family) == 2
+        started = time.monotonic()
+        live.process.send_signal(signal.SIGTERM)
+        assert live.process.wait(8) == 0
+        assert time.monotonic() - started < 5
     assert not psutil.wait_procs(family, timeout=2)[1]
 
 

@@ -75,7 +75,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"logit_bias": {"99999999": 5}}, "logit_bias"),
     ({"logit_bias": {"word": 5}}, "logit_bias"),
     ({"messages": []}, "messages"),
-    ({"messages": [{"role": "wizard", "content": "x"}]}, "messages.role"),
+    ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content"),
     ({"extra_body": {"top_k": -1}}, "top_k"),
     ({"extra_body": {"adapters": "none-such"}}, "adapters"),
@@ -96,7 +96,7 @@ def test_the_models_are_listed_and_retrieved(client: OpenAI) -> None:
     names = [model.id for model in client.models.list()]
     assert {"starter", "tiny-text", "tiny-thinking"} <= set(names)
     model = client.models.retrieve("starter")
-    assert (model.id, model.object) == ("starter", "model")
+    assert (model.id, model.object, model.owned_by) == ("starter", "model", "mlx-gui")
     with pytest.raises(NotFoundError):
         client.models.retrieve("nobody/nothing")
 

@@ -69,7 +69,30 @@ SYNONYMS = (
     ("happens", "occurs"),
     ("quick", "fast"),
 )
-SMALL_WORDS = set(["a", "an", "the", "is", "are", "do", "does", "did", "i", "it", "to", "of", "in", "on", "for", "my", "can", "me", "please", "be"])
+SMALL_WORDS = set(
+    [
+        "a",
+        "an",
+        "the",
+        "is",
+        "are",
+        "do",
+        "does",
+        "did",
+        "i",
+        "it",
+        "to",
+        "of",
+        "in",
+        "on",
+        "for",
+        "my",
+        "can",
+        "me",
+        "please",
+        "be",
+    ]
+)
 LEADS = (
     "please ",
     "hi, ",

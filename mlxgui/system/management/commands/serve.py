@@ -44,8 +44,8 @@ class Command(BaseCommand):
 
     def serve(self, address: Address) -> None:
         from django.urls import get_resolver
+        from django.utils.module_loading import import_string
 
-        from mlxgui.asgi import application
         from mlxgui.runtime import get_runtime
         from mlxgui.system.web_server import WebServer
 
@@ -60,6 +60,7 @@ class Command(BaseCommand):
         async def close() -> None:
             await get_runtime().close()
 
+        application = import_string(settings.ASGI_APPLICATION)
         _ = get_resolver().url_patterns  # import every view now, not at the first request
         server = WebServer(
             application,

@@ -1,0 +1,63 @@
+"""Every address and its name. A name is what code and templates use; an address is a promise."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.urls import URLPattern, URLResolver, get_resolver, resolve
+
+ID = "0190b3a0-7a4e-7cc0-8f0e-000000000001"
+
+ADDRESSES = {
+    "/": "root",
+    "/health": "health",
+    "/v1/system/status": "system-status",
+    "/v1/system/version": "system-version",
+    "/v1/manager/status": "manager-status",
+    "/v1/settings": "settings",
+    "/v1/settings/server_port": "setting",
+    "/setup/": "setup",
+    "/key/": "key",
+    "/admin/login/": "login",
+    "/admin/": "admin:index",
+    "/v1/models": "api-models",
+    "/v1/models/starter": "api-models-detail",
+    "/v1/models/owner/name": "api-models-detail",
+    "/v1/models/owner/name/load": "api-models-load",
+    "/v1/models/owner/name/unload": "api-models-unload",
+    "/v1/models/owner/name/health": "api-models-health",
+    "/v1/chat/completions": "chat-completions",
+    "/chat/completions": "chat-completions-alias",
+    "/chat/": "chat:index",
+    "/chat/new/": "chat:new",
+    "/chat/list/": "chat:list",
+    f"/chat/{ID}/": "chat:conversation",
+    f"/chat/{ID}/messages/1/": "chat:message",
+    f"/chat/{ID}/rename/": "chat:rename",
+    f"/chat/{ID}/pin/": "chat:pin",
+    f"/chat/{ID}/delete/": "chat:delete",
+    "/library/": "models:library",
+    "/library/live/": "models:live",
+    "/library/scan/": "models:scan",
+    "/library/1/load/": "models:load",
+    "/library/1/unload/": "models:unload",
+    "/training/": "training:index",
+}
+
+
+@pytest.mark.parametrize(("address", "name"), ADDRESSES.items())
+def test_an_address_has_its_name(address: str, name: str) -> None:
+    assert resolve(address).view_name == name
+
+
+def names(patterns: list[URLPattern | URLResolver], namespace: str = "") -> Iterator[str]:
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            inner = f"{pattern.namespace}:" if pattern.namespace else ""
+            yield from names(pattern.url_patterns, namespace + inner)
+        elif pattern.name:
+            yield namespace + pattern.name
+
+
+def test_every_name_is_in_the_table() -> None:
+    ours = {name for name in names(get_resolver().url_patterns) if not name.startswith("admin:")}
+    assert ours - set(ADDRESSES.values()) == set()
