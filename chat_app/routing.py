@@ -1,3 +1,7 @@
 from typing import Any
 
-websocket_urlpatterns: list[Any] = []
+from django.urls import path
+
+from chat_app.consumers import ChatConsumer
+
+websocket_urlpatterns: list[Any] = [path("ws/chat/<uuid:id>/", ChatConsumer.as_asgi())]

@@ -9,6 +9,7 @@ ID = "0190b3a0-7a4e-7cc0-8f0e-000000000001"
 
 ADDRESSES = {
     "/": "root",
+    "/favicon.ico": "favicon",
     "/health": "health",
     "/v1/system/status": "system-status",
     "/v1/system/version": "system-version",

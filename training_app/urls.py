@@ -1,2 +1,6 @@
+from django.urls import path
+
+from training_app import views
+
 app_name = "training"
-urlpatterns: list = []
+urlpatterns = [path("", views.index, name="index")]

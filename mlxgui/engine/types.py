@@ -106,6 +106,8 @@ class Sampling(Struct, frozen=True, kw_only=True, omit_defaults=True):
     frequency_penalty: float = 0.0
     frequency_context_tokens: int = 20
     logit_bias: dict[int, float] = {}
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
     seed: int | None = None
 
 
@@ -116,12 +118,22 @@ class GenerationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     prompt: str = ""
     tools: list[Tool] = []
     sampling: Sampling = Sampling()
+    n: int = 1
+    """Choices; the prompt is prefilled once."""
     max_tokens: int = 0
     """0 = until the context is full."""
+    min_tokens: int = 0
+    ignore_eos: bool = False
+    logprobs: int = -1
+    """Alternatives to report with each token; 0 = only the token itself; -1 = no report."""
     stop: list[str] = []
     template_kwargs: dict[str, Any] = {}
     enable_thinking: bool | None = None
     """None = as the template does by itself."""
+    thinking_budget: int = 0
+    """Tokens a thinking block may have before it is closed; 0 = no bound."""
+    role_mapping: dict[str, str] = {}
+    """Prefixes of the roles, for models without a chat template."""
     priority: int = 0
     """Higher goes first among those that wait: chat page 10, API 0, batch -10."""
     timeout_seconds: float = 0.0
@@ -152,6 +164,22 @@ class Text(Struct, frozen=True, tag="text", omit_defaults=True):
 
 class Thinking(Struct, frozen=True, tag="thinking", omit_defaults=True):
     text: str
+    index: int = 0
+
+
+class TokenProb(Struct, frozen=True, omit_defaults=True):
+    """A token's text, id and natural log probability; the alternatives best first."""
+
+    text: str
+    id: int
+    logprob: float
+    alternatives: list["TokenProb"] = []
+
+
+class Logprobs(Struct, frozen=True, tag="logprobs", omit_defaults=True):
+    """Of the tokens whose text comes next (or was held back: one token is not one piece of text)."""
+
+    tokens: list[TokenProb]
     index: int = 0
 
 
@@ -207,4 +235,4 @@ class Done(Struct, frozen=True, tag="done", omit_defaults=True):
     timing: Timing = field(default_factory=Timing)
 
 
-Event = Started | Progress | Text | Thinking | ToolCall | Warned | Finished | Done
+Event = Started | Progress | Text | Thinking | Logprobs | ToolCall | Warned | Finished | Done

@@ -1,4 +1,4 @@
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -26,7 +26,7 @@ class SettingAdmin(admin.ModelAdmin):
     list_display = ("key", "current", "default", "takes_effect", "description")
     readonly_fields = ("default", "takes_effect", "updated_at")
     search_fields = ("key",)
-    actions: ClassVar = ["reset_to_default"]
+    actions = ("reset_to_default",)
 
     @admin.display(description="Value")
     def current(self, row: Setting) -> str:
@@ -50,9 +50,7 @@ class SettingAdmin(admin.ModelAdmin):
             Setting.objects.reset(row.key)
         messages.success(request, f"Reset: {', '.join(row.key for row in rows)}.")
 
-    def save_model(
-        self, request: HttpRequest, row: Setting, form: ModelForm, change: bool
-    ) -> None:
+    def save_model(self, request: HttpRequest, row: Setting, form: ModelForm, change: bool) -> None:
         Setting.objects.write(row.key, form.cleaned_data["value"])
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Setting]:

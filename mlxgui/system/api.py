@@ -22,9 +22,7 @@ async def root(request: HttpRequest) -> HttpResponse:
     """A browser goes to the chat; a program learns who answers."""
     if "text/html" in request.headers.get("Accept", ""):
         return HttpResponseRedirect("/chat/")
-    return json_response(
-        {"name": "MLX-GUI API", "version": settings.VERSION, "status": "running"}
-    )
+    return json_response({"name": "MLX-GUI API", "version": settings.VERSION, "status": "running"})
 
 
 @json_api("GET", "HEAD")
@@ -60,7 +58,7 @@ async def setting_detail(request: HttpRequest, key: str) -> HttpResponse:
         body = msgspec.json.decode(request.body, type=NewValue)
         value = await Setting.objects.awrite(key, body.value)
     except msgspec.DecodeError as error:
-        return json_response({"detail": f"The body must be {{\"value\": ...}}: {error}"}, 400)
+        return json_response({"detail": f'The body must be {{"value": ...}}: {error}'}, 400)
     except ValidationError as error:
         return json_response({"detail": " ".join(error.messages)}, 400)
     return json_response({"key": key, "value": value, "updated": True})

@@ -8,7 +8,9 @@ from typing import Literal
 from django.core.exceptions import ValidationError
 
 type Value = bool | int | str
-Applies = Literal["at once", "to models loaded from now on", "after a restart", "never"]
+Applies = Literal[
+    "at once", "to models loaded from now on", "after a restart", "never", "at the next rescan"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ class Definition:
             raise ValidationError(f"{self.key} must be one of: {', '.join(self.choices)}.")
         if check := CHECKS.get(self.key):
             check(value)
-        return value  # type: ignore[return-value]  # it has the type of the default
+        return value
 
     def _check_range(self, value: int) -> None:
         if not self.minimum <= value <= self.maximum:
@@ -121,7 +123,7 @@ DEFINITIONS: dict[str, Definition] = {
         Definition(
             key="huggingface_cache_dir",
             default="",
-            applies="after a restart",
+            applies="at the next rescan",
             description="The folder of the Hugging Face cache. Empty: the usual one, "
             "~/.cache/huggingface/hub or what HF_HOME and HF_HUB_CACHE say.",
         ),

@@ -1,6 +1,6 @@
 """Forms of the admin and of the first account."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib.auth.forms import UserCreationForm
@@ -13,7 +13,7 @@ from mlxgui.system.models import Setting
 
 def field_for(definition: Definition) -> forms.Field:
     """A checkbox, a number with its range, a list to choose from, or a line of text."""
-    common = {"help_text": definition.description, "required": False}
+    common: dict[str, Any] = {"help_text": definition.description, "required": False}
     if isinstance(definition.default, bool):
         return forms.BooleanField(**common)
     if isinstance(definition.default, int):
@@ -49,6 +49,7 @@ class FirstAccountForm(UserCreationForm):
     class Meta:
         model = User
         fields = ("username",)
+        widgets: ClassVar = {"username": forms.TextInput(attrs={"autocomplete": "username"})}
 
     def save(self, commit: bool = True) -> User:
         user = super().save(commit=False)

@@ -35,6 +35,7 @@ class Asking(NamedTuple):
     origin: str | None
     key: str
     cookie: str
+    body_bytes: int = 0
 
 
 class Refusal(NamedTuple):
@@ -55,6 +56,9 @@ def refusal(asking: Asking) -> Refusal | None:
     changes = asking.method in STATE_CHANGING
     if changes and asking.origin is not None and not is_same_site(asking.origin, asking.host):
         return Refusal(403, "cross_site", "Requests from another site are refused.")
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    if asking.body_bytes > limit:
+        return Refusal(413, "body_too_large", f"A body may have {limit} bytes at most.")
     if is_public(asking.path) or keys.is_allowed(asking.key, asking.cookie):
         return None
     return Refusal(401, "invalid_api_key", "A valid API key is needed: Bearer or x-api-key.")
@@ -73,7 +77,15 @@ def from_request(request: HttpRequest) -> Asking:
         origin=headers.get("Origin"),
         key=keys.from_headers(bearer, headers.get("X-Api-Key", "")),
         cookie=request.COOKIES.get(keys.COOKIE, ""),
+        body_bytes=body_bytes(request),
     )
+
+
+def body_bytes(request: HttpRequest) -> int:
+    """What will have to fit into memory; the files of a form go to disk instead."""
+    size = request.META.get("CONTENT_LENGTH") or "0"
+    is_form = (request.content_type or "").startswith("multipart/")
+    return int(size) if size.isdecimal() and not is_form else 0
 
 
 def refuse(request: HttpRequest, why: Refusal) -> HttpResponse:

@@ -1,6 +1,6 @@
 """Settings as rows. A row without a value follows the default of its definition."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ValidationError
@@ -16,7 +16,7 @@ class SettingManager(models.Manager["Setting"]):
         row = self.filter(key=key).first()
         return row.effective if row else definition.default
 
-    def as_dict(self) -> dict[str, Value]:
+    def as_dict(self) -> dict[str, Any]:
         """Every setting with its value in force."""
         stored = {row.key: row.effective for row in self.filter(key__in=DEFINITIONS)}
         return {key: stored.get(key, one.default) for key, one in DEFINITIONS.items()}
@@ -45,7 +45,7 @@ class SettingManager(models.Manager["Setting"]):
     async def avalue(self, key: str) -> Value:
         return await sync_to_async(self.value)(key)
 
-    async def aas_dict(self) -> dict[str, Value]:
+    async def aas_dict(self) -> dict[str, Any]:
         return await sync_to_async(self.as_dict)()
 
     async def awrite(self, key: str, value: object) -> Value:

@@ -1,7 +1,8 @@
 """Which addresses are pages for people, which are an API for programs, which anyone may ask."""
 
 PAGE_ROOTS = frozenset(
-    ["admin", "chat", "connect", "discover", "help", "key", "library", "setup", "static", "system", "training"]
+    ("admin", "chat", "connect", "discover", "help", "key", "library", "setup", "static")
+    + ("system", "training")
 )
 API_BELOW_PAGES = ("/chat/completions", "/chat/stream")
 PUBLIC = ("/health", "/key/", "/static/", "/favicon.ico")

@@ -1,9 +1,12 @@
+from django.templatetags.static import static
 from django.urls import path
+from django.views.generic import RedirectView
 
 from mlxgui.system import api, views
 
 urlpatterns = [
     path("", api.root, name="root"),
+    path("favicon.ico", RedirectView.as_view(url=static("favicon.svg")), name="favicon"),
     path("health", api.health, name="health"),
     path("v1/system/status", api.system_status, name="system-status"),
     path("v1/system/version", api.version, name="system-version"),

@@ -6,7 +6,7 @@ from asgiref.sync import sync_to_async
 
 from chat_app import replies
 from chat_app.actions import act
-from chat_app.models import Message
+from chat_app.models import Conversation, Message
 from chat_app.replies import Refused, Reply
 from mlxgui.runtime import Runtime
 from tests.factories import make_conversation, make_model
@@ -22,6 +22,13 @@ async def ask(model: str, text: str) -> Reply:
     reply = await act(conversation.pk, {"text": text})
     assert reply is not None
     return reply
+
+
+async def stop(reply: Reply) -> None:
+    """Stop it once it speaks, so that no load is cut off half way."""
+    while not reply.text:
+        await reply.changed_since(reply.version)
+    await replies.stop(reply.conversation_id)
 
 
 async def saved(reply: Reply) -> Message:
@@ -117,7 +124,7 @@ async def test_one_reply_at_a_time_in_a_conversation(runtime: Runtime) -> None:
     with pytest.raises(Refused, match="Wait until this reply is finished"):
         await act(reply.conversation_id, {"text": "And another"})
     assert await Message.objects.filter(role="user").acount() == 1
-    await replies.stop(reply.conversation_id)
+    await stop(reply)
 
 
 async def test_two_sends_at_once_begin_one_reply(runtime: Runtime) -> None:
@@ -126,7 +133,7 @@ async def test_two_sends_at_once_begin_one_reply(runtime: Runtime) -> None:
     sends = (act(conversation.pk, {"text": LONG}) for _ in range(2))
     results = await asyncio.gather(*sends, return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["Refused", "Reply"]
-    await replies.stop(conversation.pk)
+    await stop(next(result for result in results if isinstance(result, Reply)))
 
 
 async def test_the_page_is_told_when_the_model_is_being_loaded(runtime: Runtime) -> None:
@@ -142,8 +149,8 @@ async def test_a_conversation_deleted_while_it_is_answered_leaves_nothing(
     runtime: Runtime,
 ) -> None:
     reply = await ask("slow", LONG)
-    await replies.Conversation.objects.all().adelete()
-    await replies.stop(reply.conversation_id)
+    await Conversation.objects.all().adelete()
+    await stop(reply)
     assert not await Message.objects.aexists()
 
 

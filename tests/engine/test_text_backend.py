@@ -153,18 +153,15 @@ def test_top_k_above_the_vocabulary_means_all_of_it(backend: Any) -> None:
 
 
 def test_one_that_breaks_the_step_is_found_and_the_others_go_on(backend: Any) -> None:
-    """A sampler that raises stands for any failure inside mlx in the middle of a batch."""
+    """A processor that raises stands for any failure inside mlx in the middle of a batch."""
     requests = [greedy(text, max_tokens=20) for text in QUESTIONS]
     want = [alone(backend, request) for request in requests]
 
     def poison(step: int) -> None:
         if step == 9:
-            bad = backend.by_uid[backend.rows[3].uid]
-            index = backend.generator._generation_batch.uids.index(bad.uid)
-            bad.sampler = explode
-            backend.generator._generation_batch.samplers[index] = explode
+            backend.rows[3].choices[0].plan.processors.append(explode)
 
-    def explode(logprobs: Any) -> Any:
+    def explode(context: Any, logits: Any) -> Any:
         raise RuntimeError("bomb")
 
     results = run(backend, requests, at_step=poison)
@@ -194,7 +191,6 @@ def test_the_wired_limit_is_left_alone(backend: Any) -> None:
     import mlx_lm.generate
 
     assert mlx_lm.generate.maybe_set_recommended_wired_limit() is None
-    assert backend.generator._old_wired_limit is None
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "config"])

@@ -52,6 +52,13 @@ def test_any_other_host_is_refused(host: str) -> None:
     assert refused.status == 400
 
 
+@pytest.mark.django_db
+def test_a_body_that_is_too_large_is_refused_unread(client: Client) -> None:
+    answer = client.put("/v1/settings/server_port", headers={"Content-Length": str(1 << 40)})
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "body_too_large"
+
+
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer x"}, {"X-Api-Key": "y"}])
 @pytest.mark.django_db
 def test_without_a_configured_key_any_key_will_do(client: Client, headers: dict[str, str]) -> None:

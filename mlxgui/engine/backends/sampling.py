@@ -1,36 +1,30 @@
-"""Samplers and logits processors for one row of the batch, over mlx-lm's own.
+"""Sampling values checked against the model, and logits processors over mlx-lm's own.
 
-Neither may raise: an exception in the middle of a step silently corrupts the other rows, so every
+Processors may not raise: an exception in the middle of a step silently corrupts the other rows, so every
 value is checked before (`check`), against this model's vocabulary.
 """
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.sample_utils import (
-    apply_min_p,
-    apply_top_k,
-    apply_top_p,
-    make_logits_processors,
-    make_sampler,
-)
+from mlx_lm.sample_utils import make_logits_processors
 
 from mlxgui.engine.errors import BadRequest
 from mlxgui.engine.types import Sampling
 
-Sampler = Callable[[mx.array], mx.array]
 Processor = Callable[[mx.array, mx.array], mx.array]
 
 
 def check(sampling: Sampling, vocabulary: int) -> None:
     """Refuse what would fail or corrupt later. Raises BadRequest that names the field."""
-    for name in ("temperature", "top_p", "min_p", "repetition_penalty"):
+    for name in ("temperature", "top_p", "min_p", "repetition_penalty", "xtc_probability"):
         value = getattr(sampling, name)
         if not math.isfinite(value) or value < 0:
             raise BadRequest(f"{name} must be a number of at least 0.", param=name)
+    if sampling.xtc_threshold > 0.5 or sampling.xtc_threshold < 0:
+        raise BadRequest("xtc_threshold must lie between 0 and 0.5.", param="xtc_threshold")
     for name in ("presence_penalty", "frequency_penalty"):
         if not math.isfinite(getattr(sampling, name)):
             raise BadRequest(f"{name} must be a finite number.", param=name)
@@ -42,54 +36,6 @@ def check(sampling: Sampling, vocabulary: int) -> None:
             )
         if not math.isfinite(bias):
             raise BadRequest("logit_bias values must be finite numbers.", param="logit_bias")
-
-
-def sampler_for(sampling: Sampling, vocabulary: int) -> Sampler:
-    """Rows that share a sampler are drawn in one call, so unseeded ones get the same object."""
-    # mlx-lm refuses top_k at or above the vocabulary, where it means nothing anyway.
-    top_k = sampling.top_k if sampling.top_k < vocabulary else 0
-    if sampling.temperature == 0:
-        return _shared(0.0, 0.0, 0.0, 0)
-    if sampling.seed is None:
-        return _shared(sampling.temperature, sampling.top_p, sampling.min_p, top_k)
-    return Seeded(sampling, top_k)
-
-
-@lru_cache(maxsize=256)
-def _shared(temperature: float, top_p: float, min_p: float, top_k: int) -> Sampler:
-    sampler: Sampler = make_sampler(temperature, top_p=top_p, min_p=min(min_p, 1.0), top_k=top_k)
-    return sampler
-
-
-class Seeded:
-    """Draws with a key of its own for each position, so that the text depends on the request alone:
-    not on its neighbours in the batch, nor on a replay (`position` can be set back)."""
-
-    def __init__(self, sampling: Sampling, top_k: int) -> None:
-        self.sampling = sampling
-        self.top_k = top_k
-        self.position = 0
-
-    def __call__(self, logprobs: mx.array) -> mx.array:
-        chosen = self.sampling
-        if 0 < chosen.top_p < 1:
-            logprobs = apply_top_p(logprobs, chosen.top_p)
-        if chosen.min_p:
-            logprobs = apply_min_p(logprobs, min(chosen.min_p, 1.0))
-        if self.top_k > 0:
-            logprobs = apply_top_k(logprobs, self.top_k)
-        key = mx.random.key(_mix(chosen.seed or 0, self.position))
-        self.position += 1
-        return mx.random.categorical(logprobs / chosen.temperature, key=key)
-
-
-def _mix(seed: int, position: int) -> int:
-    """One 64-bit key for a seed and a position (splitmix64's finaliser)."""
-    mask = (1 << 64) - 1
-    value = (seed * 0x9E3779B97F4A7C15 + position * 0xBF58476D1CE4E5B9 + 1) & mask
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & mask
-    return (value ^ (value >> 31)) & mask
 
 
 def processors_for(sampling: Sampling) -> list[Processor]:
@@ -106,3 +52,15 @@ def processors_for(sampling: Sampling) -> list[Processor]:
         frequency_context_size=sampling.frequency_context_tokens,
     )
     return made
+
+
+def not_before(tokens: list[int], min_tokens: int, position: Callable[[], int]) -> Processor:
+    """Forbid these tokens (those that end the turn) for the first `min_tokens` positions."""
+    indices = mx.array(tokens)
+
+    def forbid(context: mx.array, logits: mx.array) -> mx.array:
+        if position() >= min_tokens:
+            return logits
+        return mx.put_along_axis(logits, indices[None], mx.array(-mx.inf, logits.dtype), axis=-1)
+
+    return forbid

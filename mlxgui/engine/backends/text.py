@@ -5,6 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,29 @@ import mlx.nn as nn
 import mlx_lm.generate
 import mlx_lm.utils
 from mlx.utils import tree_flatten
-from mlx_lm.generate import BatchGenerator, TextStateMachine, make_text_state_machine
-from mlx_lm.models.cache import LRUPromptCache
-from msgspec import Struct
+from mlx_lm.generate import StopSequences, TextStateMachine, make_text_state_machine
+from mlx_lm.models.cache import LRUPromptCache, make_prompt_cache
+from msgspec import structs
 
 from mlxgui.engine.backends import Output, sampling
+from mlxgui.engine.backends.batch import RowPlan
 from mlxgui.engine.backends.prompts import Prompt, Prompter, as_template_tool
+from mlxgui.engine.backends.rows import Choice, Row, logprobs_event
+from mlxgui.engine.backends.scheduler import Entry, Prefilled, Scheduler
 from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed
 from mlxgui.engine.output.splitter import Splitter
 from mlxgui.engine.types import (
-    Done,
-    Event,
-    Finished,
     FinishReason,
     GenerationRequest,
     ModelSpec,
     Progress,
     Started,
-    Timing,
-    Usage,
 )
 
 log = logging.getLogger("worker.text")
 
 PROMPT_CACHE_ENTRIES = 256
+WARM_UP_TOKENS = 64
 MAX_FAILURES = 3
 """A request that was in flight at so many failed steps is given up, whoever caused them."""
 
@@ -52,29 +52,10 @@ def leave_wired_limit_alone() -> None:
     mlx_lm.generate.maybe_set_recommended_wired_limit = unchanged
 
 
-class Row(Struct):
-    """One request in flight."""
-
-    id: int
-    prompt: Prompt
-    splitter: Splitter
-    detokenizer: Any
-    sampler: sampling.Sampler
-    added_at: float
-    uid: int = -1
-    cached_tokens: int = 0
-    segment_kinds: list[str] = []
-    generated: list[int] = []
-    reasoning_tokens: int = 0
-    prefilled_at: float = 0.0
-    first_token_at: float = 0.0
-    failures: int = 0
-
-
 class TextBackend:
     def __init__(self) -> None:
         self.rows: dict[int, Row] = {}
-        self.by_uid: dict[int, Row] = {}
+        self.by_uid: dict[int, tuple[Row, Choice]] = {}
         self._early: list[Output] = []
         # After a failed step: requests that wait to be tried, and the one that is on trial.
         self._suspects: deque[Row] = deque()
@@ -100,9 +81,10 @@ class TextBackend:
         self.vocabulary = int(self._logits_width())
         self.prompter = Prompter(self.tokenizer, rows, spec.context_tokens)
         self.prompt_cache = LRUPromptCache(PROMPT_CACHE_ENTRIES, spec.options.prompt_cache_bytes)
+        self._tokens_per_second = self._warm_up()
         self.eos = [[int(token)] for token in sorted(self.tokenizer.eos_token_ids)]
         self._machines: dict[tuple[str, ...], TextStateMachine] = {}
-        self._new_generator()
+        self._new_scheduler()
         return {
             "thinking": bool(self.tokenizer.has_thinking),
             "tools": bool(self.tokenizer.has_tool_calling),
@@ -120,38 +102,57 @@ class TextBackend:
             )
         return int(logits.shape[-1])
 
-    def _new_generator(self) -> None:
-        self.generator = BatchGenerator(
+    def _warm_up(self) -> float:
+        """Prefill speed in tokens per second; compiles kernels beside."""
+        cache = make_prompt_cache(self.model)
+        for _ in range(2):
+            started = time.perf_counter()
+            self.model(mx.zeros((1, WARM_UP_TOKENS), mx.int32), cache=cache)
+            mx.eval([layer.state for layer in cache])
+            seconds = time.perf_counter() - started
+        mx.clear_cache()
+        return WARM_UP_TOKENS / max(seconds, 1e-6)
+
+    def _new_scheduler(self) -> None:
+        options = self.spec.options
+        self.scheduler = Scheduler(
             self.model,
-            stop_tokens=self.eos,
-            completion_batch_size=self.spec.options.max_parallel,
-            prefill_batch_size=min(8, self.spec.options.max_parallel),
-            prefill_step_size=self.spec.options.prefill_step_tokens,
-            max_kv_size=self.spec.options.max_kv_tokens or None,
-            stream=mx.default_stream(mx.default_device()),
+            max_rows=options.max_parallel,
+            max_chunk_tokens=options.prefill_step_tokens,
+            max_kv_tokens=options.max_kv_tokens,
+            on_segment=self._store_segment,
+            tokens_per_second=self._tokens_per_second,
         )
 
     # -- requests ---------------------------------------------------------------------------------
 
     def prepare(self, request: GenerationRequest) -> Prompt:
         sampling.check(request.sampling, self.vocabulary)
+        if request.n > self.spec.options.max_parallel:
+            most = self.spec.options.max_parallel
+            raise BadRequest(f"n may be at most {most} with this model.", param="n")
         return self.prompter.prompt(request)
 
     def add(self, id: int, prepared: Prompt) -> None:
-        request = prepared.request
-        row = Row(
-            id=id,
-            prompt=prepared,
-            splitter=self._splitter(prepared),
-            detokenizer=self.tokenizer.detokenizer,
-            sampler=sampling.sampler_for(request.sampling, self.vocabulary),
-            added_at=time.perf_counter(),
-        )
-        self.rows[id] = row
+        choices = [self._choice(prepared, index) for index in range(prepared.request.n)]
+        row = self.rows[id] = Row(id, prepared, choices, added_at=time.perf_counter())
         self._insert(row)
         self._early.append((id, Started(len(prepared.tokens), row.cached_tokens)))
 
-    def _splitter(self, prompt: Prompt) -> Splitter:
+    def _choice(self, prompt: Prompt, index: int) -> Choice:
+        request = prompt.request
+        chosen = request.sampling
+        if chosen.seed is not None and index:
+            chosen = structs.replace(chosen, seed=chosen.seed + index)
+        plan = RowPlan(chosen, self.vocabulary, logprobs=request.logprobs)
+        plan.processors = sampling.processors_for(chosen)
+        if request.min_tokens:
+            ends = [token for (token,) in self.eos]
+            position = partial(getattr, plan, "position")
+            plan.processors.append(sampling.not_before(ends, request.min_tokens, position))
+        return Choice(index, plan, self._splitter(prompt, index), self.tokenizer.detokenizer)
+
+    def _splitter(self, prompt: Prompt, index: int) -> Splitter:
         request = prompt.request
         stop = tuple(sorted(set(request.stop)))
         if stop not in self._machines:
@@ -167,28 +168,38 @@ class TextBackend:
             stop=list(stop),
             tool_parser=self.tokenizer.tool_parser,
             tools=[as_template_tool(tool) for tool in request.tools],
+            index=index,
         )
 
     def _insert(self, row: Row) -> None:
-        """Into the batch, behind the longest prefix that the prompt cache holds."""
+        """Into the scheduler, behind the longest prefix that the prompt cache holds."""
         prompt = row.prompt
-        # At least one token must be left to run, so the last is not looked up.
+        open_choices = [choice for choice in row.choices if not choice.is_finished]
+        # The last prompt token is what decoding starts from, so it is not looked up.
         cache, rest = self.prompt_cache.fetch_nearest_cache("", prompt.tokens[:-1])
         row.cached_tokens = len(prompt.tokens) - 1 - len(rest) if cache is not None else 0
         segments, row.segment_kinds = after_prefix(prompt, row.cached_tokens)
-        if row.generated:  # a replay: its answer so far belongs to the prompt now
-            segments[-1] = segments[-1] + row.generated
-        if isinstance(row.sampler, sampling.Seeded):
-            row.sampler.position = len(row.generated)
-        (row.uid,) = self.generator.insert_segments(
-            [segments],
-            [prompt.max_tokens - len(row.generated)],
-            caches=[cache],
-            all_tokens=[prompt.tokens[: row.cached_tokens]],
-            samplers=[row.sampler],
-            logits_processors=[sampling.processors_for(prompt.request.sampling)],
+        last = prompt.tokens[-1]
+        if open_choices[0].generated:  # a replay: the answer so far belongs to the prompt now
+            whole = [last, *open_choices[0].generated]
+            segments, last = [*segments, whole[:-1]], whole[-1]
+        for choice in open_choices:
+            choice.plan.position, choice.plan.has_begun = len(choice.generated), False
+        row.entry = Entry(
+            id=row.id,
+            segments=segments,
+            last=last,
+            plans=[choice.plan for choice in open_choices],
+            max_tokens=[prompt.max_tokens - len(c.generated) for c in open_choices],
+            stop=StopSequences([] if prompt.request.ignore_eos else self.eos),
+            cache=cache,
+            prefix=prompt.tokens[: row.cached_tokens],
+            priority=prompt.request.priority,
         )
-        self.by_uid[row.uid] = row
+        self.scheduler.add(row.entry)
+        for choice, uid in zip(open_choices, row.entry.uids, strict=True):
+            choice.uid = uid
+            self.by_uid[uid] = (row, choice)
 
     def cancel(self, id: int) -> None:
         row = self.rows.pop(id, None)
@@ -196,10 +207,18 @@ class TextBackend:
             return
         if row in self._suspects:
             self._suspects.remove(row)
-        elif self.by_uid.pop(row.uid, None):
-            self.generator.remove([row.uid])
+        else:
+            self._remove(row, [choice.uid for choice in row.choices if not choice.is_finished])
         if row is self._on_trial:
             self._on_trial = None
+
+    def _remove(self, row: Row, uids: list[int]) -> None:
+        """Out of the batch; what was computed for them stays in the prompt cache."""
+        assert row.entry is not None
+        for uid in uids:
+            self.by_uid.pop(uid, None)
+        for cache, tokens in self.scheduler.remove(row.entry, uids):
+            self.prompt_cache.insert_cache("", tokens, cache)
 
     @property
     def is_busy(self) -> bool:
@@ -215,89 +234,66 @@ class TextBackend:
             self._on_trial = self._suspects.popleft()
             self._insert(self._on_trial)
         try:
-            prefilled, generated = self.generator.next()
-            for response in prefilled:
-                self._on_prefill(response, out)
-            for response in generated:
+            prefilled, decoded = self.scheduler.step()
+            for report in prefilled:
+                self._on_prefill(report, out)
+            for response in decoded:
                 self._on_token(response, out)
         except Exception as error:
             log.exception("a step failed; %d requests in flight", len(self.rows))
             self._recover(error, out)
         return out
 
-    def _on_prefill(self, response: Any, out: list[Output]) -> None:
-        row = self.by_uid.get(response.uid)
-        if row is None:
-            return
-        processed, total = response.progress
-        if response.end_of_prompt:
-            row.prefilled_at = time.perf_counter()
-        elif total > self.spec.options.prefill_step_tokens:
-            cached = row.cached_tokens
-            out.append((row.id, Progress(processed + cached, total + cached)))
-        if response.end_of_segment and not response.end_of_prompt and row.segment_kinds:
-            kind = row.segment_kinds.pop(0)
-            if kind != "assistant":  # the reply's own entry comes when it is whole
-                cache, tokens = self.generator.extract_cache([row.uid])[row.uid]
-                self.prompt_cache.insert_cache("", list(tokens), cache, cache_type=kind)
+    def _on_prefill(self, report: Prefilled, out: list[Output]) -> None:
+        row = self.rows[report.entry.id]
+        total = len(row.prompt.tokens)
+        if not report.is_ready:
+            out.append((row.id, Progress(report.processed_tokens + row.cached_tokens, total)))
+
+    def _store_segment(self, entry: Entry) -> None:
+        """A segment was prefilled: what a later request may share ends here."""
+        row = self.rows[entry.id]
+        kind = row.segment_kinds.pop(0) if row.segment_kinds else "assistant"
+        if kind != "assistant":  # the reply's own entry comes when it is whole
+            cache, tokens = self.scheduler.cache_of(entry)
+            self.prompt_cache.insert_cache("", tokens, cache, cache_type=kind)
 
     def _on_token(self, response: Any, out: list[Output]) -> None:
-        row = self.by_uid.get(response.uid)
-        if row is None:
-            return
+        row, choice = self.by_uid[response.uid]
         if not row.first_token_at:
             row.first_token_at = time.perf_counter()
         if row is self._on_trial:
             self._on_trial = None  # a whole step went well with it
-        row.generated.append(response.token)
-        if row.splitter.is_thinking:
-            row.reasoning_tokens += 1
-        detokenizer = row.detokenizer
-        if response.finish_reason != "stop":  # the token that ends the turn is no text
-            detokenizer.add_token(response.token)
-        if response.finish_reason is not None:
-            detokenizer.finalize()
-        out.extend((row.id, event) for event in row.splitter.feed(detokenizer.last_segment))
-        if row.splitter.is_stopped and response.finish_reason is None:
-            self.generator.remove([row.uid])
-            self._finish(row, "stop", out)
-        elif response.finish_reason is not None:
-            self.prompt_cache.insert_cache("", list(response.all_tokens), response.prompt_cache)
-            self._finish(row, response.finish_reason, out)
+        reason = response.finish_reason
+        if response.logprobs is not None and reason != "stop":
+            event = logprobs_event(choice, response.token, response.logprobs, self.tokenizer)
+            out.append((row.id, event))
+        for event in choice.take(response.token, reason == "stop", reason is not None):
+            out.append((row.id, event))
+        if reason is not None:
+            tokens, cache = list(response.all_tokens), response.prompt_cache
+            self.prompt_cache.insert_cache("", tokens, cache)
+            del self.by_uid[choice.uid]
+            self._finish(row, choice, reason, out)
+        elif choice.splitter.is_stopped:
+            self._remove(row, [choice.uid])
+            self._finish(row, choice, "stop", out)
 
-    def _finish(self, row: Row, reason: FinishReason, out: list[Output]) -> None:
-        rest = row.splitter.finish(stopped=reason == "stop")
-        if row.splitter.calls:
-            reason = "tool_calls"
-        elif row.splitter.is_stopped:
-            reason = "stop"
-        events: list[Event] = [*rest, Finished(reason, row.splitter.stop_text)]
-        out.extend((row.id, event) for event in events)
-        out.append((row.id, Done(self._usage(row), self._timing(row))))
-        del self.rows[row.id], self.by_uid[row.uid]
-
-    def _usage(self, row: Row) -> Usage:
-        return Usage(
-            prompt_tokens=len(row.prompt.tokens),
-            completion_tokens=len(row.generated),
-            cached_tokens=row.cached_tokens,
-            reasoning_tokens=row.reasoning_tokens,
-        )
-
-    def _timing(self, row: Row) -> Timing:
-        now = time.perf_counter()
-        started = row.first_token_at or now
-        return Timing(prefill_seconds=started - row.added_at, decode_seconds=now - started)
+    def _finish(self, row: Row, choice: Choice, reason: FinishReason, out: list[Output]) -> None:
+        out.extend((row.id, event) for event in choice.finish(reason))
+        if row.is_finished:
+            out.append((row.id, row.done()))
+            del self.rows[row.id]
 
     def _recover(self, error: Exception, out: list[Output]) -> None:
-        """After an exception neither the generator nor its arrays can be trusted: make a new one
-        and replay every request from its tokens so far.
+        """After an exception neither the batch nor its arrays can be trusted: make a new one and
+        replay every request from its tokens so far.
 
         Who caused it is not known, so they come back one at a time. When a step fails with one on
         trial, that one is the culprit; those that passed go on at once.
         """
         culprit, self._on_trial = self._on_trial, None
-        survivors = list(self.by_uid.values())
+        survivors = [row for row in self.rows.values() if row not in self._suspects]
         self.by_uid.clear()
         self._forget_arrays()
         if culprit is not None:
@@ -308,7 +304,8 @@ class TextBackend:
             return
         for row in survivors:
             row.failures += 1
-            if row.failures > MAX_FAILURES:
+            if row.failures > MAX_FAILURES or (len(row.choices) > 1 and row.first_token_at):
+                # Choices share one prefill; once they differ there is no one prompt to replay.
                 self._give_up(row, error, out)
             else:
                 self._suspects.append(row)
@@ -321,8 +318,7 @@ class TextBackend:
         self.prompt_cache = LRUPromptCache(
             PROMPT_CACHE_ENTRIES, self.spec.options.prompt_cache_bytes
         )
-        self.generator.close()
-        self._new_generator()
+        self._new_scheduler()
         gc.collect()
         mx.clear_cache()
 
@@ -375,15 +371,15 @@ def machine_with_stops(tokenizer: Any, stop: tuple[str, ...]) -> TextStateMachin
 
 
 def after_prefix(prompt: Prompt, cached: int) -> tuple[list[list[int]], list[str]]:
-    """The segments and their kinds that remain behind the first `cached` tokens."""
+    """The segments and their kinds behind the first `cached` tokens, without the very last token."""
     segments, kinds = [], []
+    start, stop = 0, len(prompt.tokens) - 1
     for segment, kind in zip(prompt.segments, prompt.segment_kinds, strict=True):
-        if cached >= len(segment):
-            cached -= len(segment)
-            continue
-        segments.append(segment[cached:])
-        kinds.append(kind)
-        cached = 0
+        piece = prompt.tokens[max(start, cached) : min(start + len(segment), stop)]
+        start += len(segment)
+        if piece:
+            segments.append(piece)
+            kinds.append(kind)
     return segments, kinds
 
 

@@ -14,11 +14,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--output", help="folder to write (default: models_app/starter)")
+        parser.add_argument("--guide", help="what to learn (default: docs/guide.jsonl)")
         parser.add_argument("--steps", type=int, help="training steps, fewer for a trial")
 
     def handle(self, *args: Any, **options: Any) -> None:
         command = [sys.executable, "-m", "mlxgui.engine.jobs.starter"]
-        for name in ("output", "steps"):
+        for name in ("output", "guide", "steps"):
             if options[name] is not None:
                 command += [f"--{name}", str(options[name])]
         with subprocess.Popen(

@@ -13,37 +13,34 @@ WANTED = 0.9
 
 
 def main() -> int:
-    options = _options()
     from mlxgui.engine.jobs.starter import saving, training, vocabulary
     from mlxgui.engine.jobs.starter.guide import read_guide
 
+    options = _options(training.STEPS)
     entries = read_guide(options.guide)
     print(f"{len(entries)} questions; learning {vocabulary.SIZE} tokens", flush=True)
     tokenizer = vocabulary.learn(entries)
     network = training.train(entries, tokenizer, options.steps)
     saving.save(network, tokenizer, options.output)
     print(f"saved {network.flat.size:,} weights to {options.output}", flush=True)
-    questions = [(entry.question, entry) for entry in entries]
-    share, failed = saving.score(options.output, questions)
+    share, failed = saving.score(options.output, [(one.question, one) for one in entries])
     for question in failed:
         print(f"not answered: {question}")
     print(f"{share:.1%} of the guide's questions answered", flush=True)
-    variants = [(asking, entry) for entry in entries for asking in entry.variants]
+    if share < WANTED:
+        print(f"That is less than {WANTED:.0%}.", flush=True)
+        return 1
+    variants = [(variant, one) for one in entries for variant in one.variants]
     print(f"{saving.score(options.output, variants)[0]:.1%} of their paraphrases", flush=True)
-    return 0 if share >= WANTED else 1
+    return 0
 
 
-def _options() -> argparse.Namespace:
+def _options(steps: int) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="starter", description="Build the starter model.")
     parser.add_argument("--output", type=Path, default=ROOT / "models_app" / "starter")
     parser.add_argument("--guide", type=Path, default=ROOT / "docs" / "guide.jsonl")
-    parser.add_argument("--steps", type=int, default=None)
-    options = parser.parse_args()
-    if options.steps is None:
-        from mlxgui.engine.jobs.starter.training import STEPS
-
-        options.steps = STEPS
-    return options
+    parser.add_argument("--steps", type=int, default=steps)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ SYSTEM_PROMPTS = (
 # One opening may stand for another of its line: asking is the same, the words differ.
 OPENINGS = (
     ("How do I", "How can I", "How to", "How would I", "How should I", "What is the way to",
-     "Can you tell me how to", "Please tell me how to", "I want to", "I would like to", "how do you",
-     "Is it possible to", "Tell me how I can", "What do I do to", "I need to"),
+     "Can you tell me how to", "Please tell me how to", "I want to", "I would like to",
+     "how do you", "Is it possible to", "Tell me how I can", "What do I do to", "I need to"),
     ("What is", "What's", "Explain", "Tell me about", "Can you explain", "Please explain",
      "What exactly is", "Tell me what is", "Describe", "I want to know about"),
     ("Where is", "Where's", "Where can I find", "Where do I find", "Tell me where to find"),
@@ -69,30 +69,10 @@ SYNONYMS = (
     ("happens", "occurs"),
     ("quick", "fast"),
 )
-SMALL_WORDS = set(
-    [
-        "a",
-        "an",
-        "the",
-        "is",
-        "are",
-        "do",
-        "does",
-        "did",
-        "i",
-        "it",
-        "to",
-        "of",
-        "in",
-        "on",
-        "for",
-        "my",
-        "can",
-        "me",
-        "please",
-        "be",
-    ]
-)
+SMALL_WORDS = frozenset(
+    ("a", "an", "the", "is", "are", "do", "does", "did", "i", "it", "to", "of", "in", "on", "for",
+     "my", "can", "me", "please", "be")
+)  # fmt: skip
 LEADS = (
     "please ",
     "hi, ",

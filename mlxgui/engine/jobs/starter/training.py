@@ -14,12 +14,12 @@ from mlxgui.engine.jobs.starter.network import AdamW, Network, Shape
 from mlxgui.engine.jobs.starter.vocabulary import tokens_of
 
 SEED = 20
-STEPS = 6000
+STEPS = 4500
 WARMUP_STEPS = 100
 BATCH_TOKENS = 900
 PEAK_RATE = 2e-3
-DROPOUT = 0.05
-REPORT_STEPS = 100
+DROPOUT = 0.1
+REPORT_STEPS = 250
 
 Sample = tuple[list[int], list[bool]]
 Batch = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]

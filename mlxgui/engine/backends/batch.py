@@ -1,0 +1,285 @@
+"""The decoding batch: one step for all rows, whatever each of them asked for.
+
+mlx-lm's GenerationBatch keeps the rows, their caches and their stop sequences. Its step is replaced
+by one that (1) computes log probabilities only for rows that need them, (2) draws rows of the same
+truncation in one call, seeded ones with a key per row and position, and (3) masks all constrained
+rows at once while the model already runs.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import mlx.core as mx
+import numpy as np
+from mlx_lm.generate import GenerationBatch, PromptProcessingBatch
+from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p
+
+from mlxgui.engine.types import Sampling
+
+Processor = Callable[[mx.array, mx.array], mx.array]
+
+
+class Matcher(Protocol):
+    """A grammar's place in one row. Never raises."""
+
+    def consume(self, token: int) -> None: ...
+
+    def fill(self, bits: np.ndarray) -> None: ...
+
+
+MaskRows = Callable[[mx.array, np.ndarray, list[int]], mx.array]
+
+
+class RowPlan:
+    """What one row asked of its tokens. `position` counts the tokens drawn so far.
+
+    Args:
+        vocabulary: width of the logits.
+        logprobs: how many alternatives to report beside the drawn token; -1 = no report at all.
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        vocabulary: int,
+        *,
+        processors: list[Processor] | None = None,
+        matcher: Matcher | None = None,
+        logprobs: int = -1,
+        position: int = 0,
+    ) -> None:
+        self.sampling = sampling
+        # mlx-lm refuses top_k at or above the vocabulary, where it means nothing anyway.
+        self.top_k = sampling.top_k if sampling.top_k < vocabulary else 0
+        self.processors = processors or []
+        self.matcher = matcher
+        self.logprobs = logprobs
+        self.position = position
+        self.has_begun = False
+
+    @property
+    def group(self) -> tuple[Any, ...]:
+        """Rows of one group are drawn in one call."""
+        chosen = self.sampling
+        if chosen.temperature == 0:
+            return ("greedy",)
+        xtc = (chosen.xtc_probability, chosen.xtc_threshold) if chosen.xtc_probability else ()
+        return (chosen.seed is None, chosen.top_p, chosen.min_p, xtc, self.top_k)
+
+
+class Report:
+    """Log probabilities of one row and step, in arrays that are evaluated with the step."""
+
+    def __init__(self, chosen: mx.array, ids: mx.array | None, values: mx.array | None) -> None:
+        self.arrays = [array for array in (chosen, ids, values) if array is not None]
+
+    def read(self) -> tuple[float, list[tuple[int, float]]]:
+        """(of the drawn token, [(token, log probability) of the alternatives, best first])."""
+        chosen = float(self.arrays[0].item())
+        if len(self.arrays) == 1:
+            return chosen, []
+        pairs = zip(self.arrays[1].tolist(), self.arrays[2].tolist(), strict=True)
+        return chosen, sorted(pairs, key=lambda pair: -pair[1])
+
+
+class Batch(GenerationBatch):
+    """`samplers` holds a RowPlan per row; the library moves them with their rows."""
+
+    def __init__(self, *args: Any, mask_rows: MaskRows | None = None, **kwargs: Any) -> None:
+        self.mask_rows = mask_rows
+        self._groups: list[tuple[list[int], RowPlan]] | None = None
+        super().__init__(*args, **kwargs)
+
+    def extend(self, batch: Any) -> None:
+        self._groups = None
+        super().extend(batch)
+
+    def filter(self, keep: list[int]) -> None:
+        self._groups = None
+        super().filter(keep)
+
+    def _step(self) -> tuple[list[int], list[Report | None]]:
+        self._current_tokens, self._current_logprobs = self._next_tokens, self._next_logprobs
+        inputs = self._current_tokens
+        plans: list[RowPlan] = self.samplers
+        logits = self.model(inputs[:, None], cache=self.prompt_cache)[:, -1, :]
+        if any(plan.matcher for plan in plans):
+            logits = self._constrain(logits, inputs, plans)
+        contexts: list[mx.array] = []
+        if any(plan.processors for plan in plans):
+            logits = self._process(logits, inputs, plans, contexts)
+        sampled, normalised = self._draw(logits, plans)
+        reports = self._report(logits if normalised is None else normalised, sampled, plans)
+        self._next_tokens, self._next_logprobs = sampled, reports
+        arrays = [array for report in reports if report for array in report.arrays]
+        mx.async_eval(sampled, arrays, contexts)
+        # Only now wait for the step before: the device computes this one meanwhile.
+        mx.eval(inputs)
+        tokens: list[int] = inputs.tolist()
+        for row, token in zip(self.tokens, tokens, strict=True):
+            row.append(token)
+        for plan in plans:
+            plan.position += 1
+            plan.has_begun = True
+        return tokens, self._current_logprobs
+
+    def _constrain(self, logits: mx.array, inputs: mx.array, plans: list[RowPlan]) -> mx.array:
+        """Grammar masks. The forward pass is started first; the masks are made while it runs."""
+        mx.async_eval(logits)
+        tokens = inputs.tolist()
+        rows = [i for i, plan in enumerate(plans) if plan.matcher is not None]
+        bits = np.full((len(rows), (logits.shape[-1] + 31) // 32), -1, np.int32)
+        for place, i in enumerate(rows):
+            matcher = plans[i].matcher
+            assert matcher is not None
+            if plans[i].has_begun:  # the first input is the prompt's last token
+                matcher.consume(tokens[i])
+            matcher.fill(bits[place])
+        assert self.mask_rows is not None
+        return self.mask_rows(logits, bits, rows)
+
+    def _process(
+        self, logits: mx.array, inputs: mx.array, plans: list[RowPlan], contexts: list[mx.array]
+    ) -> mx.array:
+        """Penalties and biases, row by row: few requests have any."""
+        done = []
+        for i, plan in enumerate(plans):
+            row = logits[i : i + 1]
+            if plan.processors:
+                context = self._token_context[i].update_and_fetch(inputs[i : i + 1])
+                contexts.append(context)
+                for processor in plan.processors:
+                    row = processor(context, row)
+            done.append(row)
+        return mx.concatenate(done, axis=0)
+
+    def _draw(self, logits: mx.array, plans: list[RowPlan]) -> tuple[mx.array, mx.array | None]:
+        """Tokens of all rows, and log probabilities where any row needs them."""
+        if self._groups is None:
+            self._groups = group_rows(plans)
+        if len(self._groups) == 1 and self._groups[0][1].sampling.temperature == 0:
+            return mx.argmax(logits, axis=-1), None
+        normalised = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+        if len(self._groups) == 1:
+            return draw(normalised, plans), normalised
+        parts, order = [], []
+        for rows, _ in self._groups:
+            parts.append(draw(normalised[mx.array(rows)], [plans[i] for i in rows]))
+            order.extend(rows)
+        back = np.argsort(np.array(order)).tolist()
+        return mx.concatenate(parts)[mx.array(back)], normalised
+
+    def _report(
+        self, logits: mx.array, sampled: mx.array, plans: list[RowPlan]
+    ) -> list[Report | None]:
+        rows = [i for i, plan in enumerate(plans) if plan.logprobs >= 0]
+        reports: list[Report | None] = [None] * len(plans)
+        if not rows:
+            return reports
+        values = logits[mx.array(rows)]
+        values = values - mx.logsumexp(values, axis=-1, keepdims=True)
+        drawn = mx.take_along_axis(values, sampled[mx.array(rows)][:, None], axis=-1)[:, 0]
+        most = max(plans[i].logprobs for i in rows)
+        ids = best = None
+        if most:
+            ids = mx.argpartition(-values, kth=most - 1, axis=-1)[:, :most]
+            best = mx.take_along_axis(values, ids, axis=-1)
+        for place, i in enumerate(rows):
+            if ids is None or best is None or not plans[i].logprobs:
+                reports[i] = Report(drawn[place], None, None)
+            else:
+                reports[i] = Report(drawn[place], ids[place], best[place])
+        return reports
+
+
+def group_rows(plans: list[RowPlan]) -> list[tuple[list[int], RowPlan]]:
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for i, plan in enumerate(plans):
+        groups.setdefault(plan.group, []).append(i)
+    return [(rows, plans[rows[0]]) for rows in groups.values()]
+
+
+def draw(logprobs: mx.array, plans: list[RowPlan]) -> mx.array:
+    """One token a row, of rows that share a group. Order of truncation as in mlx-lm."""
+    first = plans[0]
+    chosen = first.sampling
+    if chosen.temperature == 0:
+        return mx.argmax(logprobs, axis=-1)
+    if 0 < chosen.top_p < 1:
+        logprobs = apply_top_p(logprobs, chosen.top_p)
+    if chosen.min_p:
+        logprobs = apply_min_p(logprobs, min(chosen.min_p, 1.0))
+    keys = row_keys(plans)
+    if chosen.xtc_probability:
+        logprobs = exclude_top_choices(logprobs, chosen, keys)
+    if first.top_k > 0:
+        logprobs = apply_top_k(logprobs, first.top_k)
+    temperatures = mx.array([plan.sampling.temperature for plan in plans])
+    scaled = logprobs / temperatures[:, None]
+    return mx.random.categorical(scaled) if keys is None else _draw_keyed(scaled, keys)
+
+
+def row_keys(plans: list[RowPlan]) -> mx.array | None:
+    """(rows, 2) keys of seeded rows; None for unseeded ones, which share mlx's own state."""
+    if plans[0].sampling.seed is None:
+        return None
+    keys = np.array([key(plan.sampling.seed or 0, plan.position) for plan in plans], np.uint64)
+    pairs = np.stack([keys >> np.uint64(32), keys & np.uint64(0xFFFFFFFF)], axis=1)
+    return mx.array(pairs.astype(np.uint32))
+
+
+def exclude_top_choices(logprobs: mx.array, chosen: Sampling, keys: mx.array | None) -> mx.array:
+    """XTC: by chance, drop every token above the threshold but the least likely of them.
+
+    Source: p-e-w, "Exclude Top Choices" (text-generation-webui #6335). A draw per row.
+    """
+    rows = logprobs.shape[0]
+    probs = mx.softmax(logprobs, axis=-1)
+    above = mx.where(probs > chosen.xtc_threshold, probs, mx.inf)
+    excluded = probs > above.min(axis=-1, keepdims=True)
+    if keys is None:
+        luck = mx.random.uniform(shape=(rows, 1))
+    else:
+        luck = _uniform_keyed(keys ^ _XTC_STREAM)[:, None]
+    applies = luck < chosen.xtc_probability
+    return mx.where(mx.logical_and(applies, excluded), -mx.inf, logprobs)
+
+
+_XTC_STREAM = mx.array([0x5BD1E995, 0x9E3779B9], mx.uint32)
+_uniform_keyed = mx.vmap(lambda key: mx.random.uniform(key=key))
+
+
+_draw_keyed = mx.vmap(lambda logits, key: mx.random.categorical(logits, key=key))
+
+
+def key(seed: int, position: int) -> int:
+    """64 random bits for a seed and a position (splitmix64's finaliser), so that a row's text
+    depends on its own request alone: not on its neighbours, nor on a replay."""
+    mask = (1 << 64) - 1
+    value = (seed * 0x9E3779B97F4A7C15 + position * 0xBF58476D1CE4E5B9 + 1) & mask
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & mask
+    return (value ^ (value >> 31)) & mask
+
+
+class Prefill(PromptProcessingBatch):
+    """mlx-lm's prompt batch, whose rows go on into our decoding batch."""
+
+    def generate(self, tokens: list[list[int]], mask_rows: MaskRows | None = None) -> Batch:
+        """Each row's last prompt token goes in; the first step is computed at once."""
+        made = Batch(
+            self.model,
+            self.uids,
+            mx.array([row[-1] for row in tokens]),
+            self.prompt_cache,
+            self.tokens,
+            self.samplers,
+            self.fallback_sampler,
+            self.logits_processors,
+            self.stop_sequences,
+            self.max_tokens,
+            mask_rows=mask_rows,
+        )
+        self.uids, self.prompt_cache, self.tokens = [], [], []
+        self.samplers, self.logits_processors, self.max_tokens = [], [], []
+        return made

@@ -1,0 +1,93 @@
+"""The state of one request in the text backend: its choices, their text, their times."""
+
+import time
+from typing import Any
+
+from msgspec import Struct
+
+from mlxgui.engine.backends.batch import Report, RowPlan
+from mlxgui.engine.backends.prompts import Prompt
+from mlxgui.engine.backends.scheduler import Entry
+from mlxgui.engine.output.splitter import Splitter
+from mlxgui.engine.types import (
+    Done,
+    Event,
+    Finished,
+    FinishReason,
+    Logprobs,
+    Timing,
+    TokenProb,
+    Usage,
+)
+
+
+class Choice(Struct, eq=False):
+    """One answer. `generated` holds its tokens, the one that ended it too."""
+
+    index: int
+    plan: RowPlan
+    splitter: Splitter
+    detokenizer: Any
+    generated: list[int] = []
+    reasoning_tokens: int = 0
+    uid: int = -1
+    is_finished: bool = False
+
+    def take(self, token: int, ends_turn: bool, is_last: bool) -> list[Event]:
+        """The events of one more token. The token that ends the turn is no text."""
+        self.generated.append(token)
+        if self.splitter.is_thinking:
+            self.reasoning_tokens += 1
+        if not ends_turn:
+            self.detokenizer.add_token(token)
+        if is_last:
+            self.detokenizer.finalize()
+        return self.splitter.feed(self.detokenizer.last_segment)
+
+    def finish(self, reason: FinishReason) -> list[Event]:
+        self.is_finished = True
+        rest = self.splitter.finish(stopped=reason == "stop")
+        if self.splitter.calls:
+            reason = "tool_calls"
+        elif self.splitter.is_stopped:
+            reason = "stop"
+        return [*rest, Finished(reason, self.splitter.stop_text, self.index)]
+
+
+class Row(Struct, eq=False):
+    """One request in flight."""
+
+    id: int
+    prompt: Prompt
+    choices: list[Choice]
+    added_at: float = 0.0
+    entry: Entry | None = None
+    cached_tokens: int = 0
+    segment_kinds: list[str] = []
+    first_token_at: float = 0.0
+    failures: int = 0
+
+    @property
+    def is_finished(self) -> bool:
+        return all(choice.is_finished for choice in self.choices)
+
+    def done(self) -> Done:
+        now = time.perf_counter()
+        started = self.first_token_at or now
+        usage = Usage(
+            prompt_tokens=len(self.prompt.tokens),
+            completion_tokens=sum(len(choice.generated) for choice in self.choices),
+            cached_tokens=self.cached_tokens,
+            reasoning_tokens=sum(choice.reasoning_tokens for choice in self.choices),
+        )
+        return Done(usage, Timing(0.0, started - self.added_at, now - started))
+
+
+def logprobs_event(choice: Choice, token: int, report: Report, tokenizer: Any) -> Logprobs:
+    """What OpenAI calls `logprobs.content` of one token."""
+    drawn, alternatives = report.read()
+    best = [
+        TokenProb(tokenizer.decode([other]), other, value)
+        for other, value in alternatives[: choice.plan.logprobs]
+    ]
+    return Logprobs([TokenProb(tokenizer.decode([token]), token, drawn, best)], choice.index)

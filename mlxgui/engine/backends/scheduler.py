@@ -1,0 +1,297 @@
+"""Who is prefilled next, and how much of it, between two decoding steps.
+
+Each `step` decodes one token for every row and prefills one chunk. Waiting requests go by priority,
+then the shortest first, so that a short one behind a long prefill starts after at most one chunk.
+Chunks are sized by measured speed: on a slow machine a long prompt must not stop all others.
+"""
+
+import copy
+import time
+from collections.abc import Callable
+from typing import Any
+
+import mlx.core as mx
+from mlx_lm.generate import StopSequences
+from mlx_lm.models.cache import make_prompt_cache
+from msgspec import Struct
+
+from mlxgui.engine.backends.batch import Batch, MaskRows, Prefill, RowPlan
+
+TOGETHER_SECONDS = 0.15
+"""Short prompts share a prefill as long as it stays below; more only delays the first of them."""
+BESIDE_OTHERS_SECONDS = 0.25
+ALONE_SECONDS = 1.0
+MIN_CHUNK_TOKENS = 32
+FIRST_GUESS_TOKENS_PER_SECOND = 2000.0
+CLEAR_CACHE_STEPS = 512
+AGING_TOKENS_PER_SECOND = 1000.0
+"""A prompt counts as so much shorter for each second it waits: long ones get their turn too."""
+
+
+class Entry(Struct, eq=False):
+    """One request on its way into the batch.
+
+    `segments` are what is left to prefill, without the very last prompt token (`last`); the cache
+    may be stored where one ends. `plans` has one RowPlan per choice: the prompt is prefilled once.
+    """
+
+    id: int
+    segments: list[list[int]]
+    last: int
+    plans: list[RowPlan]
+    max_tokens: list[int]
+    stop: StopSequences
+    cache: list[Any] | None = None
+    prefix: list[int] = []
+    """The tokens that `cache` holds already."""
+    priority: int = 0
+    uids: list[int] = []
+    arrived: float = 0.0
+    batch: Prefill | None = None
+    done_tokens: int = 0
+
+    @property
+    def left_tokens(self) -> int:
+        return sum(len(segment) for segment in self.segments)
+
+
+class Prefilled(Struct):
+    """What one chunk did for one entry."""
+
+    entry: Entry
+    processed_tokens: int
+    segment_ended: bool
+    is_ready: bool
+
+
+class Scheduler:
+    """Args:
+    model: an mlx-lm model.
+    max_rows: rows that decode side by side.
+    max_chunk_tokens: prompt tokens in one forward pass.
+    max_kv_tokens: bound of each row's KV cache; 0 = none.
+    on_segment: called when a segment of an entry was prefilled, while its cache can be had.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        max_rows: int,
+        max_chunk_tokens: int,
+        max_kv_tokens: int = 0,
+        on_segment: Callable[[Entry], None],
+        mask_rows: MaskRows | None = None,
+        tokens_per_second: float = FIRST_GUESS_TOKENS_PER_SECOND,
+    ) -> None:
+        self.model = model
+        self.max_rows = max_rows
+        self.max_chunk_tokens = max_chunk_tokens
+        self.max_kv_tokens = max_kv_tokens
+        self.prefill_tokens_per_second = tokens_per_second
+        self.waiting: list[Entry] = []
+        self._decoding = Batch.empty(model, _never_used)
+        self._decoding.mask_rows = mask_rows
+        self._on_segment = on_segment
+        self._mask_rows = mask_rows
+        self._next_uid = 0
+        self._steps = 0
+
+    # -- in and out -------------------------------------------------------------------------------
+
+    def add(self, entry: Entry) -> None:
+        entry.uids = list(range(self._next_uid, self._next_uid + len(entry.plans)))
+        self._next_uid += len(entry.plans)
+        entry.arrived = time.perf_counter()
+        self.waiting.append(entry)
+
+    def remove(self, entry: Entry, uids: list[int]) -> list[tuple[list[Any], list[int]]]:
+        """Forget these rows; returns (cache, the tokens in it) of what was computed for them."""
+        if entry in self.waiting:
+            self.waiting.remove(entry)
+            return [self.cache_of(entry)] if entry.batch is not None else []
+        places = [i for i, uid in enumerate(self._decoding.uids) if uid in uids]
+        computed = [
+            (self._decoding.extract_cache(i), list(self._decoding.tokens[i])) for i in places
+        ]
+        if places:
+            self._decoding.filter([i for i in range(self.rows) if i not in places])
+        return computed
+
+    def cache_of(self, entry: Entry) -> tuple[list[Any], list[int]]:
+        """The prefilled part of an entry's prompt: its cache and the tokens in it."""
+        assert entry.batch is not None
+        return entry.batch.extract_cache(0), list(entry.batch.tokens[0])
+
+    @property
+    def rows(self) -> int:
+        return len(self._decoding)
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self.waiting) or self.rows > 0
+
+    @property
+    def kv_bytes(self) -> int:
+        batches = [self._decoding, *(entry.batch for entry in self.waiting if entry.batch)]
+        return sum(int(cache.nbytes) for batch in batches for cache in batch.prompt_cache)
+
+    # -- steps ------------------------------------------------------------------------------------
+
+    def step(self) -> tuple[list[Prefilled], list[Any]]:
+        """(what was prefilled, mlx-lm's Response of each decoded token)."""
+        decoded: list[Any] = []
+        if self.rows:
+            decoded = self._decoding.next()
+            self._steps += 1
+            if self._steps % CLEAR_CACHE_STEPS == 0:
+                mx.clear_cache()
+        return self._prefill(), decoded
+
+    def _prefill(self) -> list[Prefilled]:
+        chosen = self._choose()
+        if not chosen:
+            return []
+        started = time.perf_counter()
+        reports, tokens = self._prefill_chunk(chosen)
+        if tokens >= MIN_CHUNK_TOKENS:
+            self._measure(tokens, time.perf_counter() - started)
+        return reports
+
+    def _choose(self) -> list[Entry]:
+        """The entry whose turn it is, and those short ones that may as well come along."""
+        room = self.max_rows - self.rows
+        fitting = [entry for entry in self.waiting if len(entry.plans) <= room]
+        if not fitting:
+            return []
+        now = time.perf_counter()
+        fitting.sort(key=lambda entry: (-entry.priority, self._length(entry, now)))
+        first = fitting[0]
+        left = first.left_tokens
+        if first.batch is not None or not 0 < left <= self._chunk(TOGETHER_SECONDS):
+            return [first]
+        return self._companions(first, fitting, room)
+
+    def _companions(self, first: Entry, fitting: list[Entry], room: int) -> list[Entry]:
+        """Entries that fit into one padded forward pass, side by side."""
+        budget = max(first.left_tokens, self._chunk(TOGETHER_SECONDS))
+        chosen, widest = [first], first.left_tokens
+        for entry in fitting[1:]:
+            rows = sum(len(other.plans) for other in chosen) + len(entry.plans)
+            width = max(widest, entry.left_tokens)
+            if entry.batch is not None or entry.priority != first.priority or rows > room:
+                continue
+            if width * (len(chosen) + 1) > budget:
+                break
+            chosen.append(entry)
+            widest = width
+        return chosen
+
+    def _length(self, entry: Entry, now: float) -> float:
+        return entry.left_tokens - (now - entry.arrived) * AGING_TOKENS_PER_SECOND
+
+    def _chunk(self, seconds: float) -> int:
+        tokens = int(self.prefill_tokens_per_second * seconds)
+        return max(MIN_CHUNK_TOKENS, min(tokens, self.max_chunk_tokens))
+
+    def _measure(self, tokens: int, seconds: float) -> None:
+        speed = tokens / max(seconds, 1e-6)
+        self.prefill_tokens_per_second += 0.3 * (speed - self.prefill_tokens_per_second)
+
+    def _prefill_chunk(self, chosen: list[Entry]) -> tuple[list[Prefilled], int]:
+        """One forward pass for all; entries that are whole afterwards begin to decode."""
+        others = self.rows > 0 or len(self.waiting) > len(chosen)
+        budget = self._chunk(BESIDE_OTHERS_SECONDS if others else ALONE_SECONDS)
+        if len(chosen) > 1:
+            return self._prefill_together(chosen)
+        (entry,) = chosen
+        batch = entry.batch = entry.batch or self._open([entry])
+        tokens = entry.segments[0][:budget] if entry.segments else []
+        if tokens:
+            batch.prompt([tokens])
+        reports = [self._advance(entry, len(tokens))]
+        if not entry.segments:
+            self._begin([entry], batch)
+        return reports, len(tokens)
+
+    def _prefill_together(self, chosen: list[Entry]) -> tuple[list[Prefilled], int]:
+        """Short prompts in one pass. Segment ends inside them are not stops: too short to matter
+        but for the last, which is where the pass ends."""
+        batch = self._open(chosen)
+        tokens = [[t for segment in entry.segments for t in segment] for entry in chosen]
+        if any(tokens):
+            batch.prompt(tokens)
+        reports = []
+        for entry, row in zip(chosen, tokens, strict=True):
+            entry.segments = []
+            entry.done_tokens += len(row)
+            self.waiting.remove(entry)
+            reports.append(Prefilled(entry, entry.done_tokens, False, True))
+        self._begin(chosen, batch)
+        return reports, sum(len(row) for row in tokens)
+
+    def _advance(self, entry: Entry, count: int) -> Prefilled:
+        entry.done_tokens += count
+        ended = False
+        if entry.segments:
+            entry.segments[0] = entry.segments[0][count:]
+            if not entry.segments[0]:
+                entry.segments.pop(0)
+                ended = True
+                self._on_segment(entry)
+        if not entry.segments:
+            self.waiting.remove(entry)
+        return Prefilled(entry, entry.done_tokens, ended, not entry.segments)
+
+    def _open(self, entries: list[Entry]) -> Prefill:
+        limit = self.max_kv_tokens or None
+        caches = [entry.cache or make_prompt_cache(self.model, limit) for entry in entries]
+        for entry in entries:
+            entry.cache = None
+        return Prefill(
+            model=self.model,
+            uids=[entry.uids[0] for entry in entries],
+            caches=caches,
+            tokens=[list(entry.prefix) for entry in entries],
+            prefill_step_size=self.max_chunk_tokens,
+            samplers=[entry.plans[0] for entry in entries],
+            fallback_sampler=_never_used,
+            logits_processors=[[] for _ in entries],
+            stop_sequences=[entry.stop for entry in entries],
+            max_tokens=[entry.max_tokens[0] for entry in entries],
+        )
+
+    def _begin(self, entries: list[Entry], batch: Prefill) -> None:
+        """Decode from here on. Further choices of an entry start from copies of its cache."""
+        more = [self._copies(entry, batch, i) for i, entry in enumerate(entries)]
+        for rows, lasts in [(batch, [entry.last for entry in entries]), *filter(None, more)]:
+            self._decoding.extend(self._first_step(rows, lasts))
+        for entry in entries:
+            entry.batch = None
+
+    def _first_step(self, rows: Prefill, lasts: list[int]) -> Batch:
+        return rows.generate([[token] for token in lasts], self._mask_rows)
+
+    def _copies(self, entry: Entry, batch: Prefill, place: int) -> tuple[Prefill, list[int]] | None:
+        count = len(entry.plans) - 1
+        if not count:
+            return None
+        cache = batch.extract_cache(place)
+        rows = Prefill(
+            model=self.model,
+            uids=entry.uids[1:],
+            caches=[copy.deepcopy(cache) for _ in range(count)],
+            tokens=[list(batch.tokens[place]) for _ in range(count)],
+            prefill_step_size=self.max_chunk_tokens,
+            samplers=entry.plans[1:],
+            fallback_sampler=_never_used,
+            logits_processors=[[] for _ in range(count)],
+            stop_sequences=[entry.stop] * count,
+            max_tokens=entry.max_tokens[1:],
+        )
+        return rows, [entry.last] * count
+
+
+def _never_used(logprobs: mx.array) -> mx.array:
+    """The library wants a sampler; every row brings its RowPlan."""
+    return mx.argmax(logprobs, axis=-1)
