@@ -54,13 +54,7 @@ async def measure(
     running: list[servers.Server], model: Path, rounds: int, tokens: int
 ) -> tuple[Numbers, dict[str, int]]:
     numbers: Numbers = defaultdict(list)
-    bare = subprocess.Popen(
-        [sys.executable, "-m", "bench.bare", str(model)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=servers.ROOT,
-        text=True,
-    )
+    bare = start_bare(model)
     for round_number in range(rounds + 1):  # the first is a warm-up
         for streams in STREAMS:
             for server in running[round_number % 3 :] + running[: round_number % 3]:
@@ -74,6 +68,16 @@ async def measure(
     memory = {server.title: server.memory_bytes() for server in running}
     bare.kill()
     return numbers, memory
+
+
+def start_bare(model: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench.bare", str(model)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=servers.ROOT,
+        text=True,
+    )
 
 
 def prompts(round_number: int, streams: int) -> list[str]:

@@ -6,7 +6,7 @@ import logging
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
-from mlxgui.api import add_warnings, dialect_error, sse_response
+from mlxgui.api import View, add_warnings, dialect_error, sse_response
 from mlxgui.engine.errors import BadRequest, EngineError
 from mlxgui.runtime import get_runtime
 from mlxgui.wire import Dialect, openai_chat
@@ -17,7 +17,7 @@ from models_app.models import Model
 log = logging.getLogger("mlxgui.api")
 
 
-def completion_view(dialect: Dialect):  # type: ignore[no-untyped-def]
+def completion_view(dialect: Dialect) -> View:
     """POST a body of this dialect; a stream or one document comes back."""
 
     @csrf_exempt
@@ -49,7 +49,7 @@ async def answer(dialect: Dialect, body: bytes) -> HttpResponseBase:
     if parsed.stream:
         return sse_response(first, events, dialect.encoder(parsed), parsed.warnings)
     reply = Reply()
-    async with contextlib.aclosing(events):  # type: ignore[type-var]
+    async with contextlib.aclosing(events):
         reply.add(first)
         async for event in events:
             reply.add(event)

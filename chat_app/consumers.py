@@ -13,11 +13,11 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 
 from chat_app import replies
 from chat_app.actions import act
-from chat_app.fragments import Frames, Key, difference, key_of, part, shown
+from chat_app.fragments import WINDOW, Frames, Key, difference, key_of, part, shown
+from chat_app.listing import sidebar
 from chat_app.models import Conversation, Message
 from chat_app.replies import Refused, Reply
 from chat_app.thread import Entry
-from chat_app.views import WINDOW, sidebar
 
 FRAME_SECONDS = 1 / 30
 LOAD = 3

@@ -11,6 +11,8 @@ from chat_app.replies import Reply
 from chat_app.thread import Entry
 
 MESSAGE = "chat_app/_message.html"
+WINDOW = 80
+"""Messages shown at first; earlier ones on demand."""
 
 Key = tuple[int, str, int, int]
 

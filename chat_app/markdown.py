@@ -39,7 +39,7 @@ ATTRIBUTES = {
 }
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def render(text: str) -> str:
     """The whole text as HTML."""
     return _clean(_parser().render(_plain(text)))

@@ -29,7 +29,7 @@ def request_for(conversation: Conversation, last: Message, model: Model) -> Gene
 
 def defaults(model: Model) -> dict[str, Any]:
     """What holds where the person chose nothing."""
-    return {**(STARTER if model.is_starter else NEUTRAL), **model.defaults}
+    return {**(STARTER if model.is_starter else NEUTRAL), **model.sampling_defaults}
 
 
 def turns(system: str, path: list[Message]) -> list[Turn]:

@@ -1,6 +1,5 @@
 """The chat page. A new chat has an address but no row until its first message."""
 
-from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
@@ -9,13 +8,13 @@ from asgiref.sync import sync_to_async
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from chat_app import replies
 from chat_app.actions import act
 from chat_app.forms import TitleForm
-from chat_app.fragments import shown
+from chat_app.fragments import WINDOW, shown
+from chat_app.listing import sidebar
 from chat_app.models import Conversation
 from chat_app.prompt import defaults
 from chat_app.questions import example_questions
@@ -25,9 +24,8 @@ from mlxgui.runtime import get_runtime
 from models_app.models import Model
 from models_app.states import Listed, join
 
-WINDOW = 80
-"""Messages shown at first; earlier ones on demand."""
-LISTED = 200
+STEP = 400
+"""How many more messages one click brings back."""
 PAGE = "chat_app/conversation.html"
 
 
@@ -115,19 +113,25 @@ async def delete(request: HttpRequest, id: UUID) -> HttpResponse:
 def page_context(request: HttpRequest, id: UUID) -> dict[str, Any]:
     conversation = Conversation.objects.filter(pk=id).first() or Conversation(pk=id)
     path = conversation.path() if conversation.leaf_id else []
-    window = path if "all" in request.GET else path[-WINDOW:]
-    editing = request.GET.get("edit", "")
-    number = int(editing) if editing.isascii() and editing.isdigit() else 0
+    count = _number(request, "show") or WINDOW
+    window, editing = path[-count:], _number(request, "edit")
     return {
         "conversation": conversation,
-        "items": [shown(entry, editing=number) for entry in window],
+        "items": [shown(entry, editing=editing) for entry in window],
         "earlier": len(path) - len(window),
+        "show": count + STEP,
         "groups": sidebar(),
         "busy": replies.live(id) is not None,
         "refusal": request.GET.get("refusal", ""),
         "text": request.GET.get("text", ""),
         "questions": example_questions(),
     }
+
+
+def _number(request: HttpRequest, name: str) -> int:
+    """0 when it is missing or nonsense."""
+    text = request.GET.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def choices(models: list[Listed], conversation: Conversation, wanted: str) -> dict[str, Any]:
@@ -152,21 +156,3 @@ def _preference(listed: Listed) -> tuple[bool, bool, float, bool]:
     model, state = listed.model, listed.state
     used = model.last_used_at.timestamp() if model.last_used_at else 0.0
     return state.status == "failed", not state.is_loaded, -used, not model.is_starter
-
-
-def sidebar(words: str = "") -> list[tuple[str, list[Conversation]]]:
-    """Conversations under headings: pinned, today, the last week, older."""
-    found = Conversation.objects.matching(words).exclude(leaf=None)[:LISTED]
-    groups: dict[str, list[Conversation]] = {}
-    for row in found:
-        groups.setdefault(_heading(row), []).append(row)
-    return list(groups.items())
-
-
-def _heading(row: Conversation) -> str:
-    if row.pinned:
-        return "Pinned"
-    age = timezone.localdate() - timezone.localdate(row.updated_at)
-    if age < timedelta(days=1):
-        return "Today"
-    return "Last seven days" if age <= timedelta(days=7) else "Older"

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any, Literal
 
 import msgspec
@@ -65,7 +65,7 @@ def json_api(*methods: str, shape: Shape = "openai") -> Callable[[View], View]:
 
 
 def sse_response(
-    first: Event, rest: AsyncIterator[Event], encoder: Encoder, warnings: list[str]
+    first: Event, rest: AsyncGenerator[Event], encoder: Encoder, warnings: list[str]
 ) -> StreamingHttpResponse:
     response = StreamingHttpResponse(
         _bytes(first, rest, encoder), content_type="text/event-stream; charset=utf-8"
@@ -76,10 +76,10 @@ def sse_response(
 
 
 async def _bytes(
-    first: Event, rest: AsyncIterator[Event], encoder: Encoder
+    first: Event, rest: AsyncGenerator[Event], encoder: Encoder
 ) -> AsyncIterator[bytes]:
     """The stream. When the client goes away Django closes this, and with it the request."""
-    async with contextlib.aclosing(rest):  # type: ignore[type-var]
+    async with contextlib.aclosing(rest):
         yield encoder.feed(first)
         try:
             async for event in rest:

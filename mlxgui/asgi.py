@@ -14,18 +14,15 @@ django_application = get_asgi_application()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402  models need the registry above
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import OriginValidator  # noqa: E402
-from django.conf import settings  # noqa: E402
 
 from chat_app.routing import websocket_urlpatterns  # noqa: E402
 from mlxgui.runtime import get_runtime  # noqa: E402
+from mlxgui.system.guard import guard_socket  # noqa: E402
 
 protocols = ProtocolTypeRouter(
     {
         "http": django_application,
-        "websocket": OriginValidator(
-            AuthMiddlewareStack(URLRouter(websocket_urlpatterns)), settings.ALLOWED_HOSTS
-        ),
+        "websocket": guard_socket(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )
 

@@ -15,7 +15,7 @@ def page(
     partial: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    """Render `template`, or its `partial` alone when htmx asks (a history restore gets it whole)."""
+    """Render `template`, or only its `partial` when htmx asks (history gets it whole)."""
     htmx = getattr(request, "htmx", None)
     if partial and htmx and not htmx.history_restore_request:
         template = f"{template}#{partial}"

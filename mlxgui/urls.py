@@ -12,3 +12,6 @@ urlpatterns = [
     path("training/", include("training_app.urls")),
     path("admin/", admin.site.urls),
 ]
+
+handler404 = "mlxgui.system.failures.not_found"
+handler500 = "mlxgui.system.failures.server_error"

@@ -129,7 +129,7 @@ def _number(config: dict[str, Any], *names: str) -> int:
 
 
 def needed_bytes(folder: Path, config: dict[str, Any], context_tokens: int) -> int:
-    """What a worker with this model takes: weights, KV cache for its context, process, transient."""
+    """What a worker with this model takes: weights, KV cache, process, transient."""
     weights = weights_bytes(folder)
     context = min(context_tokens or PLANNED_CONTEXT_TOKENS, PLANNED_CONTEXT_TOKENS)
     return planned_bytes(weights, kv_bytes_per_token(config), context)

@@ -8,12 +8,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
-
-from msgspec import Struct
+from typing import Any
 
 from mlxgui.engine.errors import (
     EngineError,
@@ -27,7 +25,8 @@ from mlxgui.engine.errors import (
 )
 from mlxgui.engine.line import Line
 from mlxgui.engine.memory import GIB, machine_memory
-from mlxgui.engine.policy import Bounds, Refuse, Room, Slot, make_room
+from mlxgui.engine.place import Limits, Place, Resident
+from mlxgui.engine.policy import Bounds, Refuse, Room, make_room
 from mlxgui.engine.process import Worker
 from mlxgui.engine.types import Event, GenerationRequest, ModelSpec
 
@@ -35,84 +34,7 @@ log = logging.getLogger("mlxgui.pool")
 
 SWEEP_SECONDS = 1.0
 
-
-class Limits(Struct, frozen=True, kw_only=True):
-    """What a person can set. `usable_bytes` 0 = as the machine allows."""
-
-    max_models: int = 3
-    max_requests: int = 5
-    """Side by side in one model; further ones wait in line."""
-    max_waiting: int = 64
-    idle_seconds: float = 1800.0
-    auto_unload: bool = True
-    usable_bytes: int = 0
-    wait_for_room_seconds: float = 60.0
-
-
-class Resident(Struct, frozen=True, kw_only=True):
-    """One model as a page or an API may show it."""
-
-    name: str
-    key: str
-    path: str
-    kind: str
-    adapter_path: str
-    state: Literal["loading", "ready", "stopping"]
-    progress: float
-    loaded_at: datetime | None
-    last_used_at: datetime | None
-    memory_bytes: int
-    in_flight: int
-    waiting: int
-    pid: int
-    facts: dict[str, Any]
-
-
-class _Place:
-    """One model's place in the pool: its worker, its line, its times."""
-
-    def __init__(self, spec: ModelSpec, limits: Limits) -> None:
-        self.spec = spec
-        self.worker: Worker | None = None
-        self.loading: asyncio.Task[Worker] | None = None
-        self.line = Line(limits.max_requests, limits.max_waiting)
-        self.loaded_at: datetime | None = None
-        self.last_used_at: datetime | None = None
-        self.last_used = time.monotonic()
-
-    def touch(self) -> None:
-        self.last_used = time.monotonic()
-        self.last_used_at = datetime.now(UTC)
-
-    @property
-    def in_flight(self) -> int:
-        return self.line.running + self.line.waiting
-
-    def slot(self) -> Slot:
-        # A model that is still loading counts as in use: its callers wait for it.
-        busy = self.in_flight + (self.worker is None or self.worker.state == "starting")
-        return Slot(self.spec.key, self.spec.memory_bytes, self.last_used, busy, self.spec.pinned)
-
-    def resident(self) -> Resident:
-        worker = self.worker
-        ready = worker is not None and worker.state == "ready"
-        stopping = worker is not None and worker.state in ("stopping", "stopped")
-        return Resident(
-            name=self.spec.name,
-            key=self.spec.key,
-            path=self.spec.path,
-            kind=self.spec.kind,
-            adapter_path=self.spec.adapter_path,
-            state="ready" if ready else "stopping" if stopping else "loading",
-            progress=worker.progress if worker else 0.0,
-            loaded_at=self.loaded_at,
-            last_used_at=self.last_used_at,
-            memory_bytes=self.spec.memory_bytes,
-            in_flight=self.line.running,
-            waiting=self.line.waiting,
-            pid=worker.pid if worker else 0,
-            facts=worker.facts if worker else {},
-        )
+__all__ = ["Limits", "ModelPool", "Resident"]
 
 
 class ModelPool:
@@ -126,7 +48,7 @@ class ModelPool:
         self.failures: dict[str, str] = {}
         self._logs = logs
         self._scratch = scratch
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, Place] = {}
         self._load_line = Line(1, 1 << 16)
         self._changed = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
@@ -134,7 +56,7 @@ class ModelPool:
 
     # -- what callers do --------------------------------------------------------------------------
 
-    async def generate(self, spec: ModelSpec, request: GenerationRequest) -> AsyncIterator[Event]:
+    async def generate(self, spec: ModelSpec, request: GenerationRequest) -> AsyncGenerator[Event]:
         """Events from `Started` to `Done`; loads the model first where needed.
 
         Closing the iterator early cancels the request. Raises EngineError: before the first event
@@ -147,7 +69,7 @@ class ModelPool:
             try:
                 worker = await _within(deadline, self._worker(place, request.priority))
                 stream = worker.generate(request)
-                async with contextlib.aclosing(stream):  # type: ignore[type-var]
+                async with contextlib.aclosing(stream):
                     while (event := await _within(deadline, _next(stream))) is not None:
                         yield event
             finally:
@@ -199,19 +121,19 @@ class ModelPool:
 
     # -- loading ----------------------------------------------------------------------------------
 
-    async def _ready(self, spec: ModelSpec, priority: int) -> _Place:
+    async def _ready(self, spec: ModelSpec, priority: int) -> Place:
         if self._closing:
             raise ShuttingDown()
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep())
         place = self._places.get(spec.key)
         if place is None:
-            place = self._places[spec.key] = _Place(spec, self.limits)
+            place = self._places[spec.key] = Place(spec, self.limits)
         place.spec = spec
         await self._worker(place, priority)
         return place
 
-    async def _worker(self, place: _Place, priority: int) -> Worker:
+    async def _worker(self, place: Place, priority: int) -> Worker:
         """A ready worker; all callers that arrive meanwhile wait for the same load."""
         if place.worker is not None and place.worker.state == "ready":
             place.touch()
@@ -223,7 +145,7 @@ class ModelPool:
         # Shielded: one caller that goes away must not end the load for the others.
         return await asyncio.shield(place.loading)
 
-    async def _load(self, place: _Place, priority: int) -> Worker:
+    async def _load(self, place: Place, priority: int) -> Worker:
         self._places[place.spec.key] = place
         try:
             await self._load_line.enter(priority)
@@ -252,7 +174,7 @@ class ModelPool:
         place.touch()
         return worker
 
-    async def _make_room(self, place: _Place) -> None:
+    async def _make_room(self, place: Place) -> None:
         """Unload what must go, oldest first. Waits for models that answer now, within bounds."""
         until = time.monotonic() + self.limits.wait_for_room_seconds
         while True:
@@ -277,7 +199,7 @@ class ModelPool:
 
     # -- unloading --------------------------------------------------------------------------------
 
-    async def _remove(self, place: _Place, error: EngineError | None = None) -> None:
+    async def _remove(self, place: Place, error: EngineError | None = None) -> None:
         if self._places.get(place.spec.key) is place:
             del self._places[place.spec.key]
         place.line.close(error or ModelUnloaded())
@@ -296,11 +218,11 @@ class ModelPool:
             place.worker = None
             self._drop_if_dead(place)
 
-    def _drop_if_dead(self, place: _Place) -> None:
+    def _drop_if_dead(self, place: Place) -> None:
         loads = place.loading is not None and not place.loading.done()
-        if place.worker is None and not place.in_flight and not loads:
-            if self._places.get(place.spec.key) is place:
-                del self._places[place.spec.key]
+        is_dead = place.worker is None and not place.in_flight and not loads
+        if is_dead and self._places.get(place.spec.key) is place:
+            del self._places[place.spec.key]
 
     async def _sweep(self) -> None:
         """Unload models that nobody used for their keep-alive time."""
@@ -311,7 +233,7 @@ class ModelPool:
                     log.info("unloading %s: idle", place.spec.name)
                     await self._remove(place)
 
-    def _is_due(self, place: _Place) -> bool:
+    def _is_due(self, place: Place) -> bool:
         keep = place.spec.keep_alive_seconds
         if keep is None:
             keep = self.limits.idle_seconds if self.limits.auto_unload else -1
@@ -342,13 +264,13 @@ async def _next(stream: AsyncIterator[Event]) -> Event | None:
     return await anext(stream, None)
 
 
-async def _within[T](deadline: float | None, work: Any) -> T:  # type: ignore[type-var]
+async def _within[T](deadline: float | None, work: Awaitable[T]) -> T:
     """Await, but not beyond the request's deadline. Raises TimedOut."""
     if deadline is None:
-        return await work  # type: ignore[no-any-return]
+        return await work
     try:
         async with asyncio.timeout_at(_loop_time(deadline)):
-            return await work  # type: ignore[no-any-return]
+            return await work
     except TimeoutError:
         raise TimedOut() from None
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -185,7 +185,7 @@ class Worker:
 
     # -- requests ---------------------------------------------------------------------------------
 
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event]:
         """Events from `Started` to `Done`. Leaving early cancels the request in the child."""
         if self.state != "ready":
             raise WorkerDied()
@@ -227,12 +227,13 @@ class Worker:
                 buffer += data
                 for body in protocol.take_frames(buffer):
                     self._receive(protocol.decode_from_child(body))
-        except protocol.BrokenFrame:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-        self._fail_all(WorkerDied())
+        except protocol.BrokenFrame as error:
+            self._log.write(f"The worker wrote no frame: {error}\n".encode())
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()  # without its pipe it is of no use, if it lives at all
         await self._process.wait()
         self._finish()
+        self._fail_all(WorkerDied())
 
     def _receive(self, frame: protocol.ToParent) -> None:
         match frame:

@@ -111,12 +111,24 @@ class Sampling(Struct, frozen=True, kw_only=True, omit_defaults=True):
     seed: int | None = None
 
 
+class Constraint(Struct, frozen=True, omit_defaults=True):
+    """What the answer must be, token by token. `text` is the JSON Schema as JSON, the regular
+    expression, or the Lark or EBNF grammar; empty for any JSON object."""
+
+    kind: Literal["json_object", "json_schema", "regex", "grammar"]
+    text: str = ""
+
+
 class GenerationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One request, whatever dialect it came in. Exactly one of `messages` and `prompt` is given."""
 
     messages: list[Message] = []
     prompt: str = ""
     tools: list[Tool] = []
+    tool_choice: str = "auto"
+    """"auto", "none", "required", or the name of the one function to call."""
+    parallel_tool_calls: bool = True
+    constraint: Constraint | None = None
     sampling: Sampling = Sampling()
     n: int = 1
     """Choices; the prompt is prefilled once."""
@@ -177,7 +189,7 @@ class TokenProb(Struct, frozen=True, omit_defaults=True):
 
 
 class Logprobs(Struct, frozen=True, tag="logprobs", omit_defaults=True):
-    """Of the tokens whose text comes next (or was held back: one token is not one piece of text)."""
+    """Of the tokens whose text comes next; text may be held back, so the two are apart."""
 
     tokens: list[TokenProb]
     index: int = 0

@@ -19,7 +19,10 @@ document.addEventListener("input", (event) => {
 
 document.addEventListener("keydown", (event) => {
   const area = event.target;
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing || !area.matches("[data-enter]")) return;
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  // A setting belongs to the same form, but Enter there must not send a message.
+  if (area.matches("input[form=composer]")) event.preventDefault();
+  if (!area.matches("[data-enter]")) return;
   event.preventDefault();
   if (area.value.trim() && !isBusy()) area.form.requestSubmit();
 });
@@ -52,3 +55,5 @@ page.addEventListener("htmx:wsAfterMessage", () => {
 });
 
 for (const area of document.querySelectorAll("[data-grow]")) grow(area);
+// On a phone the keyboard would cover what was just opened.
+if (matchMedia("(pointer: fine)").matches && !location.hash) document.querySelector("#text").focus({ preventScroll: true });

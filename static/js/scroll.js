@@ -39,4 +39,6 @@ jump.addEventListener("click", (event) => {
 if (!location.hash || location.hash === "#end") {
   toEnd();
   requestAnimationFrame(toEnd);
+} else {
+  follows = distance() < NEAR;
 }

@@ -13,8 +13,10 @@ from tests.live import LiveServer
 from tests.server import ROOT
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+LOUD = ("error", "warning")
 FAKES = ("echo", "slow", "crash", "sleepy")
-ADD_FAKES = f"""
+ADD_LOUD = ("error", "warning")
+FAKES = f"""
 from tests.factories import make_model
 for name in {FAKES!r}:
     make_model(name)
@@ -68,7 +70,7 @@ def context(browser: Browser, live_server_url: str) -> Iterator[BrowserContext]:
         base_url=live_server_url, viewport={"width": 1440, "height": 900}, locale="en-US"
     )
     made.set_default_timeout(10_000)
-    made.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+    made.on("console", lambda said: said.type in LOUD and complaints.append(said.text))
     made.on("weberror", lambda error: complaints.append(str(error.error)))
     yield made
     made.close()

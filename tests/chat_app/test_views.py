@@ -138,9 +138,9 @@ async def test_long_chats_show_their_end_first(runtime: Runtime, async_client: A
     turns = [f"message {number}." for number in range(100)]
     conversation = await sync_to_async(make_conversation)(*turns)
     html = await get(async_client, f"/chat/{conversation.pk}/")
-    assert "Show 20 earlier messages" in html
+    assert "Show earlier messages (20)" in html
     assert "message 19." not in html
-    assert "message 0." in await get(async_client, f"/chat/{conversation.pk}/", all="1")
+    assert "message 0." in await get(async_client, f"/chat/{conversation.pk}/", show="480")
 
 
 def test_rename_pin_and_delete(client: Client) -> None:

@@ -36,13 +36,15 @@ def chaos(tmp_path_factory: pytest.TempPathFactory, text_model: Path) -> Iterato
 @contextlib.contextmanager
 def open_stream(server: LiveServer) -> Iterator[http.client.HTTPResponse]:
     """A stream that has begun to say something. Leaving the block hangs up."""
-    with connected(server, LONG) as connection:
-        with contextlib.closing(connection.getresponse()) as response:
-            assert response.status == 200
-            seen = 0
-            while seen < 3:
-                seen += b'"content"' in response.readline()
-            yield response
+    with (
+        connected(server, LONG) as connection,
+        contextlib.closing(connection.getresponse()) as response,
+    ):
+        assert response.status == 200
+        seen = 0
+        while seen < 3:
+            seen += b'"content"' in response.readline()
+        yield response
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import aclosing
 
 import psutil
@@ -33,7 +34,7 @@ def text_of(events: list[Event]) -> str:
     return "".join(event.text for event in events if isinstance(event, Text))
 
 
-async def until(condition, seconds: float = 5.0) -> None:  # type: ignore[no-untyped-def]
+async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -75,15 +75,22 @@ class Report:
 
     def read(self) -> tuple[float, list[tuple[int, float]]]:
         """(of the drawn token, [(token, log probability) of the alternatives, best first])."""
-        chosen = float(self.arrays[0].item())
+        chosen = float(np.array(self.arrays[0]))
         if len(self.arrays) == 1:
             return chosen, []
-        pairs = zip(self.arrays[1].tolist(), self.arrays[2].tolist(), strict=True)
-        return chosen, sorted(pairs, key=lambda pair: -pair[1])
+        ids, values = np.array(self.arrays[1]), np.array(self.arrays[2])
+        best = np.argsort(-values)
+        return chosen, [(int(ids[i]), float(values[i])) for i in best]
 
 
 class Batch(GenerationBatch):
     """`samplers` holds a RowPlan per row; the library moves them with their rows."""
+
+    uids: list[int]
+    tokens: list[list[int]]
+    prompt_cache: list[Any]
+    _next_tokens: mx.array
+    _next_logprobs: list[Report | None]
 
     def __init__(self, *args: Any, mask_rows: MaskRows | None = None, **kwargs: Any) -> None:
         self.mask_rows = mask_rows
@@ -115,7 +122,7 @@ class Batch(GenerationBatch):
         mx.async_eval(sampled, arrays, contexts)
         # Only now wait for the step before: the device computes this one meanwhile.
         mx.eval(inputs)
-        tokens: list[int] = inputs.tolist()
+        tokens: list[int] = np.array(inputs).tolist()
         for row, token in zip(self.tokens, tokens, strict=True):
             row.append(token)
         for plan in plans:
@@ -126,7 +133,7 @@ class Batch(GenerationBatch):
     def _constrain(self, logits: mx.array, inputs: mx.array, plans: list[RowPlan]) -> mx.array:
         """Grammar masks. The forward pass is started first; the masks are made while it runs."""
         mx.async_eval(logits)
-        tokens = inputs.tolist()
+        tokens: list[int] = np.array(inputs).tolist()
         rows = [i for i, plan in enumerate(plans) if plan.matcher is not None]
         bits = np.full((len(rows), (logits.shape[-1] + 31) // 32), -1, np.int32)
         for place, i in enumerate(rows):
@@ -264,6 +271,13 @@ def key(seed: int, position: int) -> int:
 
 class Prefill(PromptProcessingBatch):
     """mlx-lm's prompt batch, whose rows go on into our decoding batch."""
+
+    uids: list[int]
+    tokens: list[list[int]]
+    prompt_cache: list[Any]
+    samplers: list[RowPlan]
+    logits_processors: list[Any]
+    max_tokens: list[int]
 
     def generate(self, tokens: list[list[int]], mask_rows: MaskRows | None = None) -> Batch:
         """Each row's last prompt token goes in; the first step is computed at once."""

@@ -91,7 +91,7 @@ class Prompter:
         if max(tokens) >= self.embedding_rows:
             raise BadRequest(
                 f"The prompt holds token {max(tokens)}, but the model's embedding has only"
-                f" {self.embedding_rows} rows. Its folder is damaged: tokenizer and weights differ.",
+                f" {self.embedding_rows} rows. Its tokenizer and weights do not belong together.",
                 param="messages",
             )
 
@@ -201,3 +201,16 @@ def without_template(messages: list[dict[str, Any]]) -> str:
     names = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
     lines = [f"{names[message['role']]}: {message['content']}" for message in messages]
     return "\n".join([*lines, "Assistant:"])
+
+
+def after_prefix(prompt: Prompt, cached: int) -> tuple[list[list[int]], list[str]]:
+    """Segments and kinds behind the first `cached` tokens, without the very last token."""
+    segments, kinds = [], []
+    start, stop = 0, len(prompt.tokens) - 1
+    for segment, kind in zip(prompt.segments, prompt.segment_kinds, strict=True):
+        piece = prompt.tokens[max(start, cached) : min(start + len(segment), stop)]
+        start += len(segment)
+        if piece:
+            segments.append(piece)
+            kinds.append(kind)
+    return segments, kinds

@@ -5,26 +5,28 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-import mlx.nn as nn
-import mlx_lm.generate
 import mlx_lm.utils
-from mlx.utils import tree_flatten
-from mlx_lm.generate import StopSequences, TextStateMachine, make_text_state_machine
-from mlx_lm.models.cache import LRUPromptCache, make_prompt_cache
-from msgspec import structs
+from mlx_lm.generate import StopSequences
+from mlx_lm.models.cache import LRUPromptCache
 
 from mlxgui.engine.backends import Output, sampling
-from mlxgui.engine.backends.batch import RowPlan
-from mlxgui.engine.backends.prompts import Prompt, Prompter, as_template_tool
+from mlxgui.engine.backends.loading import (
+    bound_buffer_cache,
+    embedding_rows,
+    leave_wired_limit_alone,
+    logits_width,
+    prefill_speed,
+    read_weights,
+)
+from mlxgui.engine.backends.prompts import Prompt, Prompter, after_prefix
+from mlxgui.engine.backends.choices import ChoiceMaker
 from mlxgui.engine.backends.rows import Choice, Row, logprobs_event
 from mlxgui.engine.backends.scheduler import Entry, Prefilled, Scheduler
 from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed
-from mlxgui.engine.output.splitter import Splitter
 from mlxgui.engine.types import (
     FinishReason,
     GenerationRequest,
@@ -36,20 +38,8 @@ from mlxgui.engine.types import (
 log = logging.getLogger("worker.text")
 
 PROMPT_CACHE_ENTRIES = 256
-WARM_UP_TOKENS = 64
 MAX_FAILURES = 3
 """A request that was in flight at so many failed steps is given up, whoever caused them."""
-
-
-def leave_wired_limit_alone() -> None:
-    """mlx-lm raises Metal's wired limit in several places; that is tied to macOS kernel panics
-    (ml-explore/mlx#3186). Every caller looks the name up in its own module."""
-
-    def unchanged() -> None:
-        return None
-
-    mlx_lm.utils.maybe_set_recommended_wired_limit = unchanged
-    mlx_lm.generate.maybe_set_recommended_wired_limit = unchanged
 
 
 class TextBackend:
@@ -73,17 +63,17 @@ class TextBackend:
             self.model, self.tokenizer = mlx_lm.utils.load(
                 str(folder), adapter_path=spec.adapter_path or None, lazy=True
             )[:2]
-            read_weights(self.model, report)
+            bound_buffer_cache(read_weights(self.model, report))
         except Exception as error:
             log.exception("loading %s failed", spec.path)
             raise LoadFailed(f"“{spec.name}” could not be loaded: {_one_line(error)}") from error
         rows = embedding_rows(self.model)
-        self.vocabulary = int(self._logits_width())
+        self.vocabulary = logits_width(self.model, spec.name)
         self.prompter = Prompter(self.tokenizer, rows, spec.context_tokens)
         self.prompt_cache = LRUPromptCache(PROMPT_CACHE_ENTRIES, spec.options.prompt_cache_bytes)
-        self._tokens_per_second = self._warm_up()
+        self._tokens_per_second = prefill_speed(self.model)
         self.eos = [[int(token)] for token in sorted(self.tokenizer.eos_token_ids)]
-        self._machines: dict[tuple[str, ...], TextStateMachine] = {}
+        self.choices = ChoiceMaker(self.tokenizer, self.vocabulary, self.eos)
         self._new_scheduler()
         return {
             "thinking": bool(self.tokenizer.has_thinking),
@@ -92,26 +82,6 @@ class TextBackend:
             "vocabulary": self.vocabulary,
             "active_bytes": int(mx.get_active_memory()),
         }
-
-    def _logits_width(self) -> int:
-        """A first forward pass: finds the vocabulary and NaN weights, and compiles kernels."""
-        logits = self.model(mx.array([[0]]))[0, -1]
-        if bool(mx.any(mx.isnan(logits)).item()):
-            raise LoadFailed(
-                f"“{self.spec.name}” computes no numbers (NaN): its weights are damaged."
-            )
-        return int(logits.shape[-1])
-
-    def _warm_up(self) -> float:
-        """Prefill speed in tokens per second; compiles kernels beside."""
-        cache = make_prompt_cache(self.model)
-        for _ in range(2):
-            started = time.perf_counter()
-            self.model(mx.zeros((1, WARM_UP_TOKENS), mx.int32), cache=cache)
-            mx.eval([layer.state for layer in cache])
-            seconds = time.perf_counter() - started
-        mx.clear_cache()
-        return WARM_UP_TOKENS / max(seconds, 1e-6)
 
     def _new_scheduler(self) -> None:
         options = self.spec.options
@@ -134,42 +104,10 @@ class TextBackend:
         return self.prompter.prompt(request)
 
     def add(self, id: int, prepared: Prompt) -> None:
-        choices = [self._choice(prepared, index) for index in range(prepared.request.n)]
+        choices = [self.choices.make(prepared, index) for index in range(prepared.request.n)]
         row = self.rows[id] = Row(id, prepared, choices, added_at=time.perf_counter())
         self._insert(row)
         self._early.append((id, Started(len(prepared.tokens), row.cached_tokens)))
-
-    def _choice(self, prompt: Prompt, index: int) -> Choice:
-        request = prompt.request
-        chosen = request.sampling
-        if chosen.seed is not None and index:
-            chosen = structs.replace(chosen, seed=chosen.seed + index)
-        plan = RowPlan(chosen, self.vocabulary, logprobs=request.logprobs)
-        plan.processors = sampling.processors_for(chosen)
-        if request.min_tokens:
-            ends = [token for (token,) in self.eos]
-            position = partial(getattr, plan, "position")
-            plan.processors.append(sampling.not_before(ends, request.min_tokens, position))
-        return Choice(index, plan, self._splitter(prompt, index), self.tokenizer.detokenizer)
-
-    def _splitter(self, prompt: Prompt, index: int) -> Splitter:
-        request = prompt.request
-        stop = tuple(sorted(set(request.stop)))
-        if stop not in self._machines:
-            if len(self._machines) > 64:
-                self._machines.clear()
-            self._machines[stop] = machine_with_stops(self.tokenizer, stop)
-        initial = "reasoning" if prompt.starts_in_thinking else "normal"
-        if request.messages and self.tokenizer.response_initial_state:
-            initial = self.tokenizer.response_initial_state
-        return Splitter(
-            self._machines[stop],
-            initial=initial,
-            stop=list(stop),
-            tool_parser=self.tokenizer.tool_parser,
-            tools=[as_template_tool(tool) for tool in request.tools],
-            index=index,
-        )
 
     def _insert(self, row: Row) -> None:
         """Into the scheduler, behind the longest prefix that the prompt cache holds."""
@@ -266,8 +204,8 @@ class TextBackend:
             self._on_trial = None  # a whole step went well with it
         reason = response.finish_reason
         if response.logprobs is not None and reason != "stop":
-            event = logprobs_event(choice, response.token, response.logprobs, self.tokenizer)
-            out.append((row.id, event))
+            probs = logprobs_event(choice, response.token, response.logprobs, self.tokenizer)
+            out.append((row.id, probs))
         for event in choice.take(response.token, reason == "stop", reason is not None):
             out.append((row.id, event))
         if reason is not None:
@@ -333,54 +271,6 @@ class TextBackend:
                 "prompt_cache": self.prompt_cache.stats_by_type(),
             }
         raise BadRequest(f"A text model has no {name}.")
-
-
-def read_weights(model: nn.Module, report: Callable[[float], None]) -> None:
-    """Evaluate lazily loaded parameters piece by piece, reporting the fraction of bytes read."""
-    arrays = [array for _, array in tree_flatten(model.parameters())]
-    total = sum(array.nbytes for array in arrays) or 1
-    done, reported = 0, 0.0
-    for array in arrays:
-        mx.eval(array)
-        done += array.nbytes
-        if done / total - reported >= 0.02:
-            reported = done / total
-            report(reported)
-
-
-def embedding_rows(model: nn.Module) -> int:
-    """Rows of the token embedding: the widest one the model has. Raises LoadFailed without one."""
-    kinds = (nn.Embedding, nn.QuantizedEmbedding)
-    rows = [int(m.weight.shape[0]) for _, m in model.named_modules() if isinstance(m, kinds)]
-    if not rows:
-        raise LoadFailed("The model has no token embedding.")
-    return max(rows)
-
-
-def machine_with_stops(tokenizer: Any, stop: tuple[str, ...]) -> TextStateMachine:
-    """mlx-lm's states for this tokenizer; a stop string leads to the end from each of them."""
-    machine = make_text_state_machine(tokenizer)
-    if not stop:
-        return machine
-    plain = make_text_state_machine(tokenizer, list(stop))
-    # The library leads stop words back to their own state; `None` is its state for "ended".
-    for state, (trie, targets) in plain._states.items():
-        known = len(machine._states[state][1]) if state in machine._states else 0
-        plain._states[state] = (trie, [*targets[:known], *([None] * (len(targets) - known))])
-    return plain
-
-
-def after_prefix(prompt: Prompt, cached: int) -> tuple[list[list[int]], list[str]]:
-    """The segments and their kinds behind the first `cached` tokens, without the very last token."""
-    segments, kinds = [], []
-    start, stop = 0, len(prompt.tokens) - 1
-    for segment, kind in zip(prompt.segments, prompt.segment_kinds, strict=True):
-        piece = prompt.tokens[max(start, cached) : min(start + len(segment), stop)]
-        start += len(segment)
-        if piece:
-            segments.append(piece)
-            kinds.append(kind)
-    return segments, kinds
 
 
 def _one_line(error: Exception) -> str:

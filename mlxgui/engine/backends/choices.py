@@ -1,0 +1,65 @@
+"""From a prompt to its choices: how each is drawn, split into events and ended."""
+
+from functools import partial
+from typing import Any
+
+from mlx_lm.generate import TextStateMachine
+from msgspec import structs
+
+from mlxgui.engine.backends import sampling
+from mlxgui.engine.backends.batch import RowPlan
+from mlxgui.engine.backends.prompts import Prompt, as_template_tool
+from mlxgui.engine.backends.rows import Choice
+from mlxgui.engine.backends.stops import machine_with_stops
+from mlxgui.engine.output.splitter import Splitter
+
+MACHINES_KEPT = 64
+
+
+class ChoiceMaker:
+    """Args:
+    tokenizer: mlx-lm's TokenizerWrapper.
+    vocabulary: width of the logits.
+    eos: token sequences that end a turn.
+    """
+
+    def __init__(self, tokenizer: Any, vocabulary: int, eos: list[list[int]]) -> None:
+        self.tokenizer = tokenizer
+        self.vocabulary = vocabulary
+        self.eos = eos
+        self._machines: dict[tuple[str, ...], TextStateMachine] = {}
+
+    def make(self, prompt: Prompt, index: int) -> Choice:
+        request = prompt.request
+        chosen = request.sampling
+        if chosen.seed is not None and index:
+            chosen = structs.replace(chosen, seed=chosen.seed + index)
+        plan = RowPlan(chosen, self.vocabulary, logprobs=request.logprobs)
+        plan.processors = sampling.processors_for(chosen)
+        if request.min_tokens:
+            ends = [token for sequence in self.eos for token in sequence]
+            position = partial(getattr, plan, "position")
+            plan.processors.append(sampling.not_before(ends, request.min_tokens, position))
+        return Choice(index, plan, self._splitter(prompt, index), self.tokenizer.detokenizer)
+
+    def _splitter(self, prompt: Prompt, index: int) -> Splitter:
+        request = prompt.request
+        stop = tuple(sorted(set(request.stop)))
+        initial = "reasoning" if prompt.starts_in_thinking else "normal"
+        if request.messages and self.tokenizer.response_initial_state:
+            initial = self.tokenizer.response_initial_state
+        return Splitter(
+            self._machine(stop),
+            initial=initial,
+            stop=list(stop),
+            tool_parser=self.tokenizer.tool_parser,
+            tools=[as_template_tool(tool) for tool in request.tools],
+            index=index,
+        )
+
+    def _machine(self, stop: tuple[str, ...]) -> TextStateMachine:
+        if stop not in self._machines:
+            if len(self._machines) >= MACHINES_KEPT:
+                self._machines.clear()
+            self._machines[stop] = machine_with_stops(self.tokenizer, stop)
+        return self._machines[stop]

@@ -1,0 +1,125 @@
+"""Where to cut a prompt, so that what a next prompt shares with it ends where a segment ends.
+
+States that cannot be cut back (sliding windows, state space) can be reused only from where they
+were kept. Where that should be is asked of the template itself: the same conversation is rendered
+as its continuations will render it, and each cut lies where the texts part. So it does not matter
+whether a template opens a thinking block, drops thoughts from the history, or moves the tools.
+"""
+
+from collections.abc import Callable, Sequence
+from os.path import commonprefix
+
+from mlxgui.engine.errors import BadRequest
+from mlxgui.engine.types import Message
+
+Layout = list[tuple[int, str]]
+"""Ends of the segments, ascending, with their kinds: "system", "user" (history), "assistant"."""
+
+SMALLEST_SYSTEM = 16
+"""In tokens; a shorter common beginning is not worth a stop of its own."""
+LONGEST_TAIL = 64
+"""In tokens. A generation prompt is short; beyond, counting from the end would be slow."""
+
+A, B = "Alpha", "Omega"
+
+
+def layout(
+    messages: Sequence[Message],
+    tokens: list[int],
+    *,
+    text: str,
+    render: Callable[[list[Message], bool], str],
+    encode: Callable[[str], list[int]],
+    decode: Callable[[list[int]], str],
+) -> Layout:
+    """The segments of a prompt.
+
+    Args:
+        messages: the conversation.
+        tokens: the whole prompt, `encode(text)`.
+        text: the whole prompt as text.
+        render: text of a conversation; the flag adds what makes the model answer. May raise
+            BadRequest for a conversation that the template refuses.
+        encode: without special tokens of its own.
+        decode: with special tokens.
+    """
+    ends: dict[int, str] = {}
+    if end := system_end(messages, tokens, text=text, render=render, encode=encode):
+        ends[end] = "system"
+    for future in continuations(messages):
+        if (seen := _rendered(render, future)) is not None:
+            same = len(commonprefix([text, seen]))
+            end = tokens_before(same, tokens, text=text, encode=encode, decode=decode)
+            if end > 0:
+                ends.setdefault(end, "user")
+    ends.setdefault(len(tokens), "assistant")
+    return sorted(ends.items())
+
+
+def continuations(messages: Sequence[Message]) -> list[list[Message]]:
+    """What may come next: a reply after which tools speak, and a reply after which the user does.
+
+    Many templates keep the thoughts of the first kind and drop those of the second.
+    """
+    if messages[-1].role == "assistant":  # it is to be continued
+        said = [*messages[:-1], Message("assistant", messages[-1].text + A)]
+    else:
+        said = [*messages, Message("assistant", A)]
+    return [said, [*said, Message("user", B)]]
+
+
+def system_end(
+    messages: Sequence[Message],
+    tokens: list[int],
+    *,
+    text: str,
+    render: Callable[[list[Message], bool], str],
+    encode: Callable[[str], list[int]],
+) -> int:
+    """How many tokens the system prompt and the tools take: where two first questions part."""
+    system = []
+    for message in messages:
+        if message.role not in ("system", "developer"):
+            break
+        system.append(message)
+    probes = [_rendered(render, [*system, Message("user", word)]) for word in (A, B)]
+    if len(system) == len(messages) or None in probes:
+        return 0
+    same = commonprefix([text, *probes])
+    end = _same(encode(same), tokens)
+    return end if SMALLEST_SYSTEM <= end < len(tokens) else 0
+
+
+def tokens_before(
+    characters: int,
+    tokens: list[int],
+    *,
+    text: str,
+    encode: Callable[[str], list[int]],
+    decode: Callable[[list[int]], str],
+) -> int:
+    """How many tokens lie wholly within the first characters of the text."""
+    rest = len(text) - characters
+    if rest == 0:
+        return len(tokens)
+    for count in range(1, min(LONGEST_TAIL, len(tokens)) + 1):
+        tail = decode(tokens[-count:])
+        if len(tail) >= rest:
+            if text.endswith(tail):
+                return len(tokens) - count
+            break  # the tokenizer does not give its text back as it was
+    return _same(encode(text[:characters]), tokens)
+
+
+def _rendered(render: Callable[[list[Message], bool], str], messages: list[Message]) -> str | None:
+    try:
+        return render(messages, False)
+    except BadRequest:
+        return None
+
+
+def _same(some: Sequence[int], other: Sequence[int]) -> int:
+    for index, (a, b) in enumerate(zip(some, other, strict=False)):
+        if a != b:
+            return index
+    return min(len(some), len(other))

@@ -1,0 +1,103 @@
+"""The body of /v1/chat/completions as Structs: every field that is known, with type and range.
+
+Source: OpenAI's API reference (chat), mlx-lm's SERVER.md, the mlx-vlm server's document.
+"""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+MAX_MESSAGES = 4096
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+
+
+class FunctionIn(Struct):
+    name: str
+    arguments: str = "{}"
+
+
+class ToolCallIn(Struct):
+    function: FunctionIn
+    id: str = ""
+    type: Literal["function"] = "function"
+
+
+class PartIn(Struct):
+    type: str
+    text: str = ""
+    image_url: Any = None
+    input_audio: Any = None
+
+
+class MessageIn(Struct):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[PartIn] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCallIn] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class FunctionSpec(Struct):
+    name: Annotated[str, Meta(min_length=1, max_length=256)]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ToolIn(Struct):
+    function: FunctionSpec
+    type: Literal["function"] = "function"
+
+
+class StreamOptions(Struct):
+    include_usage: bool = False
+
+
+class ResponseFormat(Struct):
+    type: str
+
+
+class Body(Struct, kw_only=True):
+    """Every field that is known; a known field that cannot be honoured is refused in `_refuse`."""
+
+    messages: Annotated[list[MessageIn], Meta(min_length=1, max_length=MAX_MESSAGES)]
+    model: Annotated[str, Meta(min_length=1)] = "default_model"
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    max_tokens: Positive | None = None
+    max_completion_tokens: Positive | None = None
+    temperature: Annotated[float, Meta(ge=0, le=5)] | None = None
+    top_p: Share | None = None
+    top_k: Count | None = None
+    min_p: Share | None = None
+    repetition_penalty: Annotated[float, Meta(ge=0, le=10)] | None = None
+    repetition_context_size: Positive | None = None
+    presence_penalty: Penalty | None = None
+    presence_context_size: Positive | None = None
+    frequency_penalty: Penalty | None = None
+    frequency_context_size: Positive | None = None
+    logit_bias: dict[str, float] | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    tools: list[ToolIn] | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    n: Positive | None = None
+    logprobs: bool | int | None = None
+    top_logprobs: int | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    enable_thinking: bool | None = None
+    adapters: str | None = None
+    adapter_path: str | None = None
+    # Labels of the caller's own; they change nothing in the answer.
+    user: str | None = None
+    metadata: dict[str, Any] | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
