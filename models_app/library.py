@@ -71,6 +71,16 @@ def register(path: Path, name: str = "") -> Model:
     return model
 
 
+def listed_under(repository: str, name: str) -> None:
+    """Give a model of the hub the name that a person chose for it, if it is free."""
+    if not name or Model.objects.filter(name=name).exists():
+        return
+    model = Model.objects.filter(huggingface_id=repository, source=Source.HUB_CACHE).first()
+    if model is not None:
+        model.name = name
+        model.save(update_fields=["name", "updated_at"])
+
+
 def _registered(model: Model) -> Candidate:
     folder = Path(model.path)
     return Candidate(folder, model.name, Source.REGISTERED, (folder,), model.huggingface_id)

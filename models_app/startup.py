@@ -9,6 +9,7 @@ from asgiref.sync import sync_to_async
 
 from mlxgui.engine.errors import EngineError, ModelNotFound
 from mlxgui.engine.types import ModelSpec
+from mlxgui.jobs.runner import start_runner
 from mlxgui.runtime import Runtime, at_start
 from models_app.library import ascan, register
 from models_app.models import Model
@@ -21,6 +22,12 @@ _loads: set[asyncio.Task[None]] = set()
 @at_start
 async def find_models(runtime: Runtime) -> None:
     await ascan()
+
+
+@at_start
+async def run_jobs(runtime: Runtime) -> None:
+    """Pick up what runs, and start what waits. Jobs go on when this server ends."""
+    start_runner()
 
 
 @at_start

@@ -42,4 +42,4 @@ def fake(mode: str, **changes: object) -> ModelSpec:
 
 
 def ask(text: str, **changes: object) -> GenerationRequest:
-    return GenerationRequest(messages=[Message("user", text)], **changes)  # type: ignore[arg-type]
+    return GenerationRequest(**{"messages": [Message("user", text)], **changes})  # type: ignore[arg-type]

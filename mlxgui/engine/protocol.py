@@ -12,7 +12,15 @@ from typing import Any, BinaryIO
 import msgspec
 from msgspec import Struct
 
-from mlxgui.engine.types import Event, GenerationRequest, ModelSpec, Progress, Text, Thinking
+from mlxgui.engine.types import (
+    Event,
+    GenerationRequest,
+    Logprobs,
+    ModelSpec,
+    Progress,
+    Text,
+    Thinking,
+)
 
 MAX_FRAME_BYTES = 256 << 20
 _LENGTH = struct.Struct(">I")
@@ -76,7 +84,7 @@ class Answer(Struct, frozen=True, tag="answer"):
 ToChild = Load | Generate | Cancel | Call
 ToParent = Ready | Loading | Loaded | Events | Failed | Answer
 
-HOLDABLE = (Text, Thinking, Progress)
+HOLDABLE = (Text, Thinking, Logprobs, Progress)
 """Events that may wait a few milliseconds to share a frame with the next ones."""
 
 _encoder = msgspec.msgpack.Encoder()

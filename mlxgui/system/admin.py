@@ -30,7 +30,7 @@ class SettingAdmin(admin.ModelAdmin):
 
     @admin.display(description="Value")
     def current(self, row: Setting) -> str:
-        return words(row.effective)
+        return words(row.definition.shown(row.effective))
 
     @admin.display(description="Default")
     def default(self, row: Setting) -> str:

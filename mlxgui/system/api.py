@@ -61,4 +61,4 @@ async def setting_detail(request: HttpRequest, key: str) -> HttpResponse:
         return json_response({"detail": f'The body must be {{"value": ...}}: {error}'}, 400)
     except ValidationError as error:
         return json_response({"detail": " ".join(error.messages)}, 400)
-    return json_response({"key": key, "value": value, "updated": True})
+    return json_response({"key": key, "value": DEFINITIONS[key].shown(value), "updated": True})

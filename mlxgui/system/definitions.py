@@ -13,6 +13,9 @@ Applies = Literal[
 ]
 
 
+HIDDEN = "********"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Definition:
     key: str
@@ -22,6 +25,12 @@ class Definition:
     minimum: int = 0
     maximum: int = 0
     choices: tuple[str, ...] = ()
+    secret: bool = False
+    """Written, used, and never shown again."""
+
+    def shown(self, value: Value) -> Value:
+        """As a list or an answer may show it."""
+        return (HIDDEN if value else "") if self.secret else value
 
     def clean(self, value: object) -> Value:
         """The value as it is stored. Raises ValidationError with a sentence for people."""
@@ -53,6 +62,11 @@ def check_folder(value: object) -> None:
         raise ValidationError("huggingface_cache_dir must be an existing folder, from / on.")
 
 
+def check_token(value: object) -> None:
+    if not (str(value).isascii() and str(value).isprintable()) or " " in str(value):
+        raise ValidationError("huggingface_token must be a token as the hub gives it: hf_...")
+
+
 def check_reachable(value: object) -> None:
     """Otherwise the next start would be refused, and this row could not be changed back."""
     if value and not os.environ.get("MLX_GUI_API_KEY"):
@@ -61,7 +75,11 @@ def check_reachable(value: object) -> None:
         )
 
 
-CHECKS = {"huggingface_cache_dir": check_folder, "bind_to_all_interfaces": check_reachable}
+CHECKS = {
+    "huggingface_cache_dir": check_folder,
+    "huggingface_token": check_token,
+    "bind_to_all_interfaces": check_reachable,
+}
 
 DEFINITIONS: dict[str, Definition] = {
     definition.key: definition
@@ -126,6 +144,20 @@ DEFINITIONS: dict[str, Definition] = {
             applies="at the next rescan",
             description="The folder of the Hugging Face cache. Empty: the usual one, "
             "~/.cache/huggingface/hub or what HF_HOME and HF_HUB_CACHE say.",
+        ),
+        Definition(
+            key="huggingface_token",
+            default="",
+            secret=True,
+            description="A token of huggingface.co, for gated and private models and higher "
+            "limits. Goes before HF_TOKEN. It is stored, used, and not shown again.",
+        ),
+        Definition(
+            key="max_concurrent_downloads",
+            default=2,
+            minimum=1,
+            maximum=16,
+            description="How many models are downloaded at the same time. More of them wait.",
         ),
         Definition(
             key="log_level",

@@ -24,6 +24,8 @@ def field_for(definition: Definition) -> forms.Field:
         )
     if definition.choices:
         return forms.ChoiceField(choices=[(one, one) for one in definition.choices], **common)
+    if definition.secret:
+        return forms.CharField(max_length=1000, widget=forms.PasswordInput, **common)
     return forms.CharField(max_length=1000, **common)
 
 
@@ -38,8 +40,13 @@ class SettingForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         self.fields["value"] = field_for(self.instance.definition)
         self.initial["value"] = self.instance.effective
+        if self.instance.definition.secret:
+            self.initial["value"] = ""
+            self.fields["value"].help_text += " Leave this empty to keep what is stored."
 
     def clean_value(self) -> Value:
+        if self.instance.definition.secret and not self.cleaned_data["value"]:
+            return self.instance.effective
         return self.instance.definition.clean(self.cleaned_data["value"])
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 MAX_MESSAGES = 4096
+MAX_CHOICES = 8
+MAX_ALTERNATIVES = 20
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
@@ -89,9 +91,20 @@ class Body(Struct, kw_only=True):
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
-    n: Positive | None = None
-    logprobs: bool | int | None = None
-    top_logprobs: int | None = None
+    n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
+    logprobs: bool | Annotated[int, Meta(ge=0, le=MAX_ALTERNATIVES)] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=MAX_ALTERNATIVES)] | None = None
+    min_tokens: Count | None = None
+    ignore_eos: bool | None = None
+    xtc_probability: Share | None = None
+    xtc_threshold: Annotated[float, Meta(ge=0, le=0.5)] | None = None
+    typical_p: Share | None = None
+    role_mapping: dict[str, str] | None = None
+    thinking_budget: Positive | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    draft_model: str | None = None
+    num_draft_tokens: Positive | None = None
+    priority: Annotated[int, Meta(ge=-10, le=10)] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     enable_thinking: bool | None = None
     adapters: str | None = None

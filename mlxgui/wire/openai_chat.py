@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 
-from mlxgui.engine.errors import Unsupported
+from mlxgui.engine.errors import BadRequest, Unsupported
 from mlxgui.engine.types import (
     Done,
     Event,
     Finished,
     GenerationRequest,
+    Logprobs,
     Message,
     Part,
     Progress,
@@ -20,6 +21,7 @@ from mlxgui.engine.types import (
     Text,
     TextPart,
     Thinking,
+    TokenProb,
     Tool,
     ToolCall,
     ToolCallRecord,
@@ -49,10 +51,17 @@ def parse(body: bytes) -> Parsed:
         messages=[_message(message, i) for i, message in enumerate(given.messages)],
         tools=_tools(given),
         sampling=Sampling(**sampling),
+        n=given.n or 1,
         max_tokens=max_tokens,
+        min_tokens=given.min_tokens or 0,
+        ignore_eos=bool(given.ignore_eos),
+        logprobs=_alternatives(given),
         stop=fields.stop_list(given.stop),
-        template_kwargs=given.chat_template_kwargs or {},
-        enable_thinking=given.enable_thinking,
+        template_kwargs=_template_kwargs(given),
+        enable_thinking=_thinking(given),
+        thinking_budget=given.thinking_budget or 0,
+        role_mapping=given.role_mapping or {},
+        priority=given.priority or 0,
     )
     return Parsed(
         model=given.model,
@@ -67,14 +76,39 @@ def parse(body: bytes) -> Parsed:
 
 def _refuse(given: Body) -> None:
     """Known parameters that no model here honours yet: never silently ignored."""
-    if (given.n or 1) > 1:
-        raise Unsupported("Only n = 1 is supported.", param="n")
-    if given.logprobs or given.top_logprobs:
-        raise Unsupported("logprobs are not supported.", param="logprobs")
+    if given.top_logprobs and not given.logprobs:
+        raise BadRequest("top_logprobs needs logprobs: true.", param="top_logprobs")
+    if given.typical_p not in (None, 1):
+        raise Unsupported("mlx-lm has no typical sampling; leave typical_p out.", param="typical_p")
+    if given.draft_model:
+        raise Unsupported("Draft models are not supported.", param="draft_model")
     if given.response_format and given.response_format.type != "text":
         raise Unsupported("Only the response format “text” is supported.", param="response_format")
     if given.tool_choice not in (None, "auto", "none"):
         raise Unsupported("tool_choice must be “auto” or “none”.", param="tool_choice")
+
+
+def _alternatives(given: Body) -> int:
+    """mlx-lm documents a number, OpenAI a switch beside `top_logprobs`."""
+    if given.logprobs is None or given.logprobs is False:
+        return -1
+    if given.logprobs is True:
+        return given.top_logprobs or 0
+    return int(given.logprobs)
+
+
+def _thinking(given: Body) -> bool | None:
+    """An effort of “none” switches thinking off; any other switches it on."""
+    if given.enable_thinking is not None or given.reasoning_effort is None:
+        return given.enable_thinking
+    return given.reasoning_effort != "none"
+
+
+def _template_kwargs(given: Body) -> dict[str, Any]:
+    kwargs = dict(given.chat_template_kwargs or {})
+    if given.reasoning_effort is not None:
+        kwargs.setdefault("reasoning_effort", given.reasoning_effort)
+    return kwargs
 
 
 def _tools(given: Body) -> list[Tool]:
@@ -97,6 +131,8 @@ def _sampling(given: Body) -> dict[str, Any]:
         "presence_context_tokens": given.presence_context_size,
         "frequency_penalty": given.frequency_penalty,
         "frequency_context_tokens": given.frequency_context_size,
+        "xtc_probability": given.xtc_probability,
+        "xtc_threshold": given.xtc_threshold,
         "logit_bias": fields.token_biases(given.logit_bias) or None,
         "seed": given.seed,
     }
@@ -160,12 +196,28 @@ def _message_object(choice: Choice) -> dict[str, Any]:
     return message
 
 
+def _logprobs_object(tokens: list[TokenProb]) -> dict[str, Any]:
+    return {"content": [_token_object(token, with_top=True) for token in tokens]}
+
+
+def _token_object(token: TokenProb, *, with_top: bool = False) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "token": token.text,
+        "logprob": token.logprob,
+        "bytes": list(token.text.encode()),
+        "id": token.id,
+    }
+    if with_top:
+        found["top_logprobs"] = [_token_object(other) for other in token.alternatives]
+    return found
+
+
 def complete(parsed: Parsed, reply: Reply) -> bytes:
     choices = [
         {
             "index": index,
             "message": _message_object(choice),
-            "logprobs": None,
+            "logprobs": _logprobs_object(choice.logprobs) if choice.logprobs else None,
             "finish_reason": choice.finish_reason,
         }
         for index, choice in sorted(reply.choices.items())
@@ -187,6 +239,8 @@ class ChunkEncoder:
 
     def __init__(self, parsed: Parsed) -> None:
         self._include_usage = parsed.options.include_usage
+        self._n = parsed.request.n
+        self._probs: dict[int, list[TokenProb]] = {}
         head = {
             "id": _id(),
             "object": "chat.completion.chunk",
@@ -205,8 +259,11 @@ class ChunkEncoder:
             case ToolCall(position, _, _, _, index):
                 call = {"index": position, **_call_object(event)}
                 return self._delta(index, {"tool_calls": [call]})
+            case Logprobs(tokens, index):
+                self._probs.setdefault(index, []).extend(tokens)
             case Started():
-                return self._delta(0, {"role": "assistant", "content": ""})
+                role = {"role": "assistant", "content": ""}
+                return b"".join(self._delta(index, role) for index in range(self._n))
             case Progress(processed, total):
                 return b": prefill %d/%d\n\n" % (processed, total)
             case Finished(reason, _, index):
@@ -219,7 +276,9 @@ class ChunkEncoder:
         return b"data: " + msgspec.json.encode(openai_error(error)) + b"\n\ndata: [DONE]\n\n"
 
     def _delta(self, index: int, delta: dict[str, Any], reason: str | None = None) -> bytes:
-        choice = {"index": index, "delta": delta, "finish_reason": reason}
+        choice: dict[str, Any] = {"index": index, "delta": delta, "finish_reason": reason}
+        if probs := self._probs.pop(index, None):
+            choice["logprobs"] = _logprobs_object(probs)
         tail = b',"usage":null}\n\n' if self._include_usage else b"}\n\n"
         return self._head + msgspec.json.encode([choice]) + tail
 

@@ -7,10 +7,12 @@ from mlxgui.engine.types import (
     Event,
     Finished,
     FinishReason,
+    Logprobs,
     Started,
     Text,
     Thinking,
     Timing,
+    TokenProb,
     ToolCall,
     Usage,
     Warned,
@@ -21,6 +23,7 @@ class Choice(Struct):
     text: str = ""
     thinking: str = ""
     tool_calls: list[ToolCall] = []
+    logprobs: list[TokenProb] = []
     finish_reason: FinishReason = "stop"
     stop_text: str = ""
 
@@ -38,6 +41,8 @@ class Reply(Struct):
                 self.choice(index).text += text
             case Thinking(text, index):
                 self.choice(index).thinking += text
+            case Logprobs(tokens, index):
+                self.choice(index).logprobs.extend(tokens)
             case ToolCall():
                 self._add_call(event)
             case Finished(reason, stop_text, index):

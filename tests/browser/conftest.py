@@ -15,8 +15,7 @@ from tests.server import ROOT
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 LOUD = ("error", "warning")
 FAKES = ("echo", "slow", "crash", "sleepy")
-ADD_LOUD = ("error", "warning")
-FAKES = f"""
+ADD_FAKES = f"""
 from tests.factories import make_model
 for name in {FAKES!r}:
     make_model(name)

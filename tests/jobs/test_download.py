@@ -60,6 +60,7 @@ def folder(tmp_path: Path) -> Iterator[JobFolder]:
 def start(hub: Hub, folder: JobFolder, cache: Path, **knobs: Any) -> None:
     environment = {
         "HF_ENDPOINT": hub.url, "HF_TOKEN": knobs.pop("token", ""), "HF_HUB_OFFLINE": "",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DOWNLOAD_TIMEOUT": str(knobs.pop("stall_seconds", 10)),
     }  # fmt: skip
     job = {

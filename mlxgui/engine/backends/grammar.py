@@ -79,7 +79,7 @@ class Grammars:
         self.compile(Constraint("json_object"))
 
     def bits(self, rows: int) -> Bits:
-        """Room for the bits of so many rows; everything is allowed until `fill`."""
+        """Room for so many rows; everything is allowed until `fill`."""
         return np.full((rows, words_for(self._width)), -1, np.int32)
 
     def is_special(self, token: int) -> bool:

@@ -32,11 +32,12 @@ def vocabulary_of(source: Any, width: int, eos: list[int], param: str) -> Vocabu
         )
     tokenizer = _build(source, width, eos, param)
     end_only = _bits_of(width, eos)
+    known = source.get_vocab().values()
     return Vocabulary(
         tokenizer=tokenizer,
         width=width,
         end_only=end_only,
-        all_but_end=~end_only & _bits_of(width, range(min(width, tokenizer.vocab_size))),
+        all_but_end=~end_only & _bits_of(width, (id for id in known if id < width)),
         think_start=tuple(source.think_start_tokens or ()),
         think_end=tuple(source.think_end_tokens or ()),
         blanks=_blanks(source),

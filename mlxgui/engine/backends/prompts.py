@@ -64,7 +64,7 @@ class Prompter:
         """Token ids of the conversation; `whole` adds what makes the model answer."""
         plain = [as_template_message(message) for message in messages]
         if not self.tokenizer.has_chat_template:
-            return list(self.tokenizer.encode(without_template(plain)))
+            return list(self.tokenizer.encode(without_template(plain, request.role_mapping)))
         goes_on = whole and messages[-1].role == "assistant"
         kwargs: dict[str, Any] = dict(request.template_kwargs)
         if request.enable_thinking is not None:
@@ -196,11 +196,28 @@ def as_template_tool(tool: Any) -> dict[str, Any]:
     }
 
 
-def without_template(messages: list[dict[str, Any]]) -> str:
-    """A plain transcript, for base models that bring no chat template."""
-    names = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
-    lines = [f"{names[message['role']]}: {message['content']}" for message in messages]
-    return "\n".join([*lines, "Assistant:"])
+ROLES = {
+    "system": "System: ",
+    "user": "User: ",
+    "assistant": "Assistant: ",
+    "tool": "Tool: ",
+    "stop": "\n",
+}
+
+
+def without_template(messages: list[dict[str, Any]], mapping: dict[str, str]) -> str:
+    """A plain transcript, for base models that bring no chat template.
+
+    `mapping` gives each role its prefix; `stop` ends a message and `system_prompt` opens the
+    transcript, as in mlx-lm's server.
+    """
+    chosen = {**ROLES, **mapping}
+    lines = [
+        f"{chosen.get(message['role'], '')}{message['content']}{chosen['stop']}"
+        for message in messages
+    ]
+    text = "".join([chosen.get("system_prompt", ""), *lines, chosen["assistant"]])
+    return text.rstrip()
 
 
 def after_prefix(prompt: Prompt, cached: int) -> tuple[list[list[int]], list[str]]:

@@ -14,6 +14,7 @@ from mlx_lm.generate import StopSequences
 from mlx_lm.models.cache import LRUPromptCache
 
 from mlxgui.engine.backends import Output, sampling
+from mlxgui.engine.backends.choices import ChoiceMaker
 from mlxgui.engine.backends.loading import (
     bound_buffer_cache,
     embedding_rows,
@@ -23,7 +24,6 @@ from mlxgui.engine.backends.loading import (
     read_weights,
 )
 from mlxgui.engine.backends.prompts import Prompt, Prompter, after_prefix
-from mlxgui.engine.backends.choices import ChoiceMaker
 from mlxgui.engine.backends.rows import Choice, Row, logprobs_event
 from mlxgui.engine.backends.scheduler import Entry, Prefilled, Scheduler
 from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed
