@@ -12,6 +12,7 @@ from mlxgui.runtime import get_runtime
 from mlxgui.wire import Dialect, openai_chat
 from mlxgui.wire.defaults import filled
 from mlxgui.wire.reply import Reply
+from models_app.adapters import aspec_for
 from models_app.models import Model
 
 log = logging.getLogger("mlxgui.api")
@@ -39,11 +40,9 @@ def completion_view(dialect: Dialect) -> View:
 
 async def answer(dialect: Dialect, body: bytes) -> HttpResponseBase:
     parsed = dialect.parse(body)
-    model = await Model.objects.aresolve(parsed.model)
-    if parsed.adapter:
-        raise BadRequest(f"Model '{model.name}' has no such adapter.", param="adapters")
+    model, spec = await aspec_for(parsed.model, parsed.adapter)
     request = filled(parsed.request, parsed.given, model.sampling_defaults, dialect.defaults)
-    events = get_runtime().pool.generate(model.spec(), request)
+    events = get_runtime().pool.generate(spec, request)
     first = await anext(events)  # what can be refused is refused here, with a real status
     await Model.objects.filter(pk=model.pk).arecord_use()
     if parsed.stream:

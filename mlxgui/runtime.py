@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -10,10 +11,13 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 
 from mlxgui.engine.pool import Limits, ModelPool
+from mlxgui.engine.types import LoadOptions
 from mlxgui.system.models import Setting
 from mlxgui.system.signals import setting_changed
 
 log = logging.getLogger("mlxgui.runtime")
+
+APPLY_SECONDS = 5.0
 
 
 class Runtime:
@@ -23,6 +27,7 @@ class Runtime:
         self.started_at = datetime.now(UTC)
         self.pool = ModelPool(logs=settings.HOME.logs, scratch=settings.HOME.scratch)
         self.loop = asyncio.get_running_loop()
+        self.thread = threading.current_thread()
         self._starting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -57,8 +62,27 @@ def limits_from(rows: dict[str, object]) -> Limits:
         max_waiting=number("max_waiting_requests"),
         idle_seconds=60.0 * number("model_inactivity_timeout_minutes"),
         auto_unload=bool(rows["auto_unload_inactive_models"]),
-        usable_bytes=int(os.environ.get("MLX_GUI_MEMORY_BYTES", "0")),
+        request_seconds=60.0 * number("request_timeout_minutes"),
+        usable_bytes=env_number("MLX_GUI_MEMORY_BYTES", 0),
+        options=LoadOptions(
+            use_gpu=bool(rows["enable_gpu_acceleration"]),
+            raise_wired_limit=bool(rows["raise_wired_limit"]),
+            # The mlx-vlm server's names for the same things.
+            prefill_step_tokens=env_number("PREFILL_STEP_SIZE", 2048, lowest=1),
+            max_kv_tokens=env_number("MAX_KV_SIZE", 0),
+        ),
     )
+
+
+def env_number(name: str, default: int, lowest: int = 0) -> int:
+    """A whole number from the environment; what is none is said in the log and left out."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if text.isascii() and text.isdigit() and int(text) >= lowest:
+        return int(text)
+    log.warning("%s must be a whole number of at least %d, not %r", name, lowest, text)
+    return default
 
 
 Step = Callable[[Runtime], Awaitable[None]]
@@ -74,7 +98,9 @@ def at_start(step: Step) -> Step:
 def _follow_settings(**changed: object) -> None:
     """A setting was written, in whatever thread: the running pool follows at once."""
     if _runtime is not None and not _runtime.loop.is_closed():
-        asyncio.run_coroutine_threadsafe(_runtime.apply_settings(), _runtime.loop)
+        applied = asyncio.run_coroutine_threadsafe(_runtime.apply_settings(), _runtime.loop)
+        if threading.current_thread() is not _runtime.thread:
+            applied.result(APPLY_SECONDS)  # who wrote it may rely on it from now on
 
 
 setting_changed.connect(_follow_settings, dispatch_uid="runtime")

@@ -14,7 +14,7 @@ from mlxgui.engine.memory import needed_bytes
 from mlxgui.system.models import Setting
 from models_app.folders import Candidate, candidates, hub_cache
 from models_app.inspection import Facts, fingerprint, inspect
-from models_app.models import Model, Source
+from models_app.models import ForgottenFolder, Model, Source
 
 _one_scan_at_a_time = threading.Lock()
 GONE = "The folder is no longer there. Put it back, or remove this entry."
@@ -41,7 +41,8 @@ async def ahub_cache() -> Path:
 
 def record(found: Iterable[Candidate]) -> None:
     """One row for each folder; rows whose folder is gone leave, registered ones say so."""
-    here = {str(candidate.path): candidate for candidate in found}
+    forgotten = set(ForgottenFolder.objects.values_list("path", flat=True))
+    here = {str(one.path): one for one in found if str(one.path) not in forgotten}
     rows = {model.path: model for model in Model.objects.all()}
     for model in rows.values():
         if model.source == Source.REGISTERED:
@@ -63,6 +64,7 @@ def new_row(candidate: Candidate, taken: set[str]) -> Model:
 def register(path: Path, name: str = "") -> Model:
     """List a folder that lies elsewhere. Its own row is given back when it is listed already."""
     folder = path.resolve()
+    ForgottenFolder.objects.filter(path=str(folder)).delete()
     model = Model.objects.filter(path=str(folder)).first()
     if model is None:
         candidate = Candidate(folder, name or folder.name, Source.REGISTERED, (folder,))

@@ -209,4 +209,14 @@ class Model(models.Model):
         )
 
 
+class ForgottenFolder(models.Model):
+    """A folder whose entry was removed and whose files were kept: scans pass it by."""
+
+    path = models.CharField("folder", max_length=1000, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.path
+
+
 from models_app.downloads import Download  # noqa: E402, F401  Django looks for rows in this module

@@ -11,10 +11,15 @@ from mlxgui.engine.errors import EngineError, ModelNotFound
 from mlxgui.engine.types import ModelSpec
 from mlxgui.jobs.runner import start_runner
 from mlxgui.runtime import Runtime, at_start
+from models_app.adapters import spec_for
 from models_app.library import ascan, register
 from models_app.models import Model
 
 log = logging.getLogger("mlxgui.models")
+
+# Our own names, then the mlx-vlm server's newer and older ones.
+PRELOAD_MODEL = ("MLX_GUI_PRELOAD_MODEL", "MLX_VLM_PRELOAD_MODEL", "PRELOAD_MODEL")
+PRELOAD_ADAPTER = ("MLX_GUI_PRELOAD_ADAPTER", "MLX_VLM_PRELOAD_ADAPTER", "PRELOAD_ADAPTER")
 
 _loads: set[asyncio.Task[None]] = set()
 
@@ -33,19 +38,24 @@ async def run_jobs(runtime: Runtime) -> None:
 @at_start
 async def load_at_start(runtime: Runtime) -> None:
     """The named model and those marked so, one after the other; nobody waits for them."""
-    specs = await sync_to_async(specs_to_load)(os.environ.get("MLX_GUI_PRELOAD_MODEL", ""))
+    specs = await sync_to_async(specs_to_load)(first_set(PRELOAD_MODEL), first_set(PRELOAD_ADAPTER))
     if specs:
         task = asyncio.create_task(_load_all(runtime, specs))
         _loads.add(task)
         task.add_done_callback(_loads.discard)
 
 
-def specs_to_load(named: str) -> list[ModelSpec]:
+def first_set(names: tuple[str, ...]) -> str:
+    return next((os.environ[name] for name in names if os.environ.get(name)), "")
+
+
+def specs_to_load(named: str, adapter: str) -> list[ModelSpec]:
     marked = Model.objects.ready().filter(autoload=True)
     specs = [model.spec() for model in marked]
     if named:
         try:
-            spec = named_or_registered(named).spec()
+            base = named_or_registered(named)
+            spec = spec_for(base.name, register_adapter(adapter))[1]
         except EngineError as error:
             log.error("The model to load at start: %s", error.message)
         else:
@@ -61,6 +71,13 @@ def named_or_registered(name: str) -> Model:
         if not Path(name).is_absolute() or not Path(name).is_dir():
             raise
         return register(Path(name))
+
+
+def register_adapter(path: str) -> str:
+    """The folder of an adapter that was named at start; whoever starts the server may name any."""
+    if path and Path(path).is_dir():
+        return register(Path(path)).path
+    return path
 
 
 async def _load_all(runtime: Runtime, specs: list[ModelSpec]) -> None:

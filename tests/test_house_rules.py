@@ -56,7 +56,7 @@ HEAVY = {
     "mlx", "mlx_lm", "mlx_vlm", "mlx_audio", "transformers", "tokenizers", "safetensors", "numpy",
     "torch", "llguidance", "huggingface_hub",
 }  # fmt: skip
-WHERE_HEAVY = ("mlxgui/engine/backends/", "mlxgui/engine/jobs/")
+WHERE_HEAVY = ("mlxgui/engine/backends/", "mlxgui/engine/cache/", "mlxgui/engine/jobs/")
 HUB = "models_app/hub.py"
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from mlxgui.engine.line import Line
 from mlxgui.engine.policy import Slot
 from mlxgui.engine.process import Worker
-from mlxgui.engine.types import ModelSpec
+from mlxgui.engine.types import LoadOptions, ModelSpec
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -22,7 +22,11 @@ class Limits(Struct, frozen=True, kw_only=True):
     max_waiting: int = 64
     idle_seconds: float = 1800.0
     auto_unload: bool = True
+    request_seconds: float = 0.0
+    """For requests that name no time limit of their own; 0 = no bound."""
     usable_bytes: int = 0
+    options: LoadOptions = LoadOptions()
+    """For models that name no others."""
     wait_for_room_seconds: float = 60.0
 
 

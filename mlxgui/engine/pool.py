@@ -13,6 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from msgspec import structs
+
 from mlxgui.engine.errors import (
     EngineError,
     LoadFailed,
@@ -28,11 +31,13 @@ from mlxgui.engine.memory import GIB, machine_memory
 from mlxgui.engine.place import Limits, Place, Resident
 from mlxgui.engine.policy import Bounds, Refuse, Room, make_room
 from mlxgui.engine.process import Worker
-from mlxgui.engine.types import Event, GenerationRequest, ModelSpec
+from mlxgui.engine.types import Event, GenerationRequest, LoadOptions, ModelSpec
 
 log = logging.getLogger("mlxgui.pool")
 
 SWEEP_SECONDS = 1.0
+ALIVE_SECONDS = 10.0
+"""A stream that had nothing for so long says so: clients time out on silence."""
 
 __all__ = ["Limits", "ModelPool", "Resident"]
 
@@ -62,7 +67,7 @@ class ModelPool:
         Closing the iterator early cancels the request. Raises EngineError: before the first event
         for all that can be known then, later only when the worker dies or time is up.
         """
-        deadline = _deadline(request.timeout_seconds)
+        deadline = _deadline(request.timeout_seconds or self.limits.request_seconds)
         place = await _within(deadline, self._ready(spec, request.priority))
         try:
             await _within(deadline, place.line.enter(request.priority))
@@ -152,7 +157,7 @@ class ModelPool:
             try:
                 await self._make_room(place)
                 place.worker = worker = Worker(
-                    place.spec,
+                    with_options(place.spec, self.limits.options),
                     log_path=self._logs / f"{_file_name(place.spec.name)}.log",
                     scratch=self._scratch,
                     on_exit=self._on_exit,
@@ -228,6 +233,9 @@ class ModelPool:
         """Unload models that nobody used for their keep-alive time."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
+            for place in self._places.values():
+                if place.worker is not None:
+                    place.worker.say_alive(ALIVE_SECONDS)
             for place in list(self._places.values()):
                 if self._is_due(place):
                     log.info("unloading %s: idle", place.spec.name)
@@ -250,6 +258,12 @@ def refusal(name: str, decision: Refuse, max_models: int) -> str:
         f" {decision.usable / GIB:.1f} GB for models. Choose a smaller model or a stronger"
         " quantisation, or unpin a model."
     )
+
+
+def with_options(spec: ModelSpec, given: LoadOptions) -> ModelSpec:
+    """The model's own options, and the pool's for what it leaves open."""
+    chosen = {**msgspec.to_builtins(given), **msgspec.to_builtins(spec.options)}
+    return structs.replace(spec, options=LoadOptions(**chosen))
 
 
 def _file_name(name: str) -> str:

@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Literal
 
 from mlxgui.engine import protocol
 from mlxgui.engine.errors import EngineError, LoadFailed, ModelUnloaded, WorkerDied, from_code
-from mlxgui.engine.types import Done, Event, GenerationRequest, ModelSpec, Text, Thinking
+from mlxgui.engine.types import Alive, Done, Event, GenerationRequest, ModelSpec, Text, Thinking
 
 State = Literal["starting", "ready", "stopping", "stopped"]
 
@@ -35,8 +36,10 @@ class Stream:
         self._error: EngineError | None = None
         self._arrived = asyncio.Event()
         self.ended = False
+        self.last_at = time.monotonic()
 
     def push(self, event: Event) -> None:
+        self.last_at = time.monotonic()
         last = self._events[-1] if self._events else None
         if isinstance(event, Text | Thinking) and type(last) is type(event):
             assert isinstance(last, Text | Thinking)
@@ -211,6 +214,13 @@ class Worker:
             return await answer
         finally:
             del self._answers[id]
+
+    def say_alive(self, quiet_seconds: float) -> None:
+        """Streams that had nothing for so long get an `Alive`."""
+        now = time.monotonic()
+        for stream in self._streams.values():
+            if not stream.ended and now - stream.last_at > quiet_seconds:
+                stream.push(Alive())
 
     def _send(self, frame: protocol.ToChild) -> None:
         if not self._stdin.is_closing():

@@ -22,6 +22,7 @@ class LoadOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_parallel: int = 32
     max_kv_tokens: int = 0
     prompt_cache_bytes: int = 1 << 30
+    use_gpu: bool = True
     raise_wired_limit: bool = False
 
 
@@ -205,6 +206,10 @@ class ToolCall(Struct, frozen=True, tag="tool_call", omit_defaults=True):
     index: int = 0
 
 
+class Alive(Struct, frozen=True, tag="alive"):
+    """Nothing new for a while, but the request is being worked on."""
+
+
 class Warned(Struct, frozen=True, tag="warned"):
     message: str
 
@@ -247,4 +252,6 @@ class Done(Struct, frozen=True, tag="done", omit_defaults=True):
     timing: Timing = field(default_factory=Timing)
 
 
-Event = Started | Progress | Text | Thinking | Logprobs | ToolCall | Warned | Finished | Done
+Event = (
+    Started | Progress | Text | Thinking | Logprobs | ToolCall | Warned | Alive | Finished | Done
+)

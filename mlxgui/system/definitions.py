@@ -107,6 +107,14 @@ DEFINITIONS: dict[str, Definition] = {
             description="How many requests may wait for one model. Beyond that the answer is 503.",
         ),
         Definition(
+            key="request_timeout_minutes",
+            default=60,
+            minimum=0,
+            maximum=1440,
+            description="How long one request may take, from its arrival to its last token. "
+            "0: as long as it needs.",
+        ),
+        Definition(
             key="max_concurrent_models",
             default=3,
             minimum=1,

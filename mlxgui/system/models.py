@@ -19,9 +19,7 @@ class SettingManager(models.Manager["Setting"]):
     def as_dict(self) -> dict[str, Any]:
         """Every setting with its value in force; what is secret is hidden."""
         stored = {row.key: row.effective for row in self.filter(key__in=DEFINITIONS)}
-        return {
-            key: one.shown(stored.get(key, one.default)) for key, one in DEFINITIONS.items()
-        }
+        return {key: one.shown(stored.get(key, one.default)) for key, one in DEFINITIONS.items()}
 
     def write(self, key: str, value: object) -> Value:
         """Store and announce a value. Raises ValidationError where it does not fit."""

@@ -8,6 +8,7 @@ import msgspec
 
 from mlxgui.engine.errors import BadRequest, Unsupported
 from mlxgui.engine.types import (
+    Alive,
     Done,
     Event,
     Finished,
@@ -266,6 +267,8 @@ class ChunkEncoder:
                 return b"".join(self._delta(index, role) for index in range(self._n))
             case Progress(processed, total):
                 return b": prefill %d/%d\n\n" % (processed, total)
+            case Alive():
+                return b": still working\n\n"
             case Finished(reason, _, index):
                 return self._delta(index, {}, reason)
             case Done(usage):

@@ -7,51 +7,159 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Model',
+            name="Model",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('name', models.CharField(max_length=200, unique=True, validators=[django.core.validators.RegexValidator('\\A[^@:/\\x00-\\x1f]+\\Z', 'A name has no @, : or / in it.')])),
-                ('path', models.CharField(max_length=1000, unique=True, verbose_name='folder')),
-                ('source', models.CharField(choices=[('starter', 'comes with this application'), ('folder', 'models folder'), ('hub_cache', 'Hugging Face cache'), ('registered', 'registered folder')], default='folder', max_length=20)),
-                ('huggingface_id', models.CharField(blank=True, db_index=True, max_length=200, verbose_name='repository')),
-                ('author', models.CharField(blank=True, max_length=100)),
-                ('version', models.CharField(blank=True, max_length=100)),
-                ('kind', models.CharField(choices=[('text', 'text'), ('vision', 'vision'), ('embedding', 'embedding'), ('rerank', 'reranking'), ('stt', 'speech to text'), ('tts', 'text to speech'), ('image', 'image'), ('fake', 'fake')], default='text', max_length=20)),
-                ('architecture', models.CharField(blank=True, max_length=100)),
-                ('family', models.CharField(blank=True, max_length=100)),
-                ('context_tokens', models.PositiveIntegerField(default=0, verbose_name='context window in tokens')),
-                ('quantization', models.CharField(blank=True, max_length=20)),
-                ('parameters', models.PositiveBigIntegerField(default=0)),
-                ('weights_bytes', models.PositiveBigIntegerField(default=0, verbose_name='size on disk in bytes')),
-                ('memory_bytes', models.PositiveBigIntegerField(default=0, verbose_name='memory needed in bytes')),
-                ('generation', models.JSONField(blank=True, default=dict, verbose_name='what generation_config.json asks for')),
-                ('capabilities', models.JSONField(blank=True, default=dict)),
-                ('is_finetuned', models.BooleanField(default=False, verbose_name='fine-tuned here')),
-                ('base_model', models.CharField(blank=True, max_length=200)),
-                ('adapter_path', models.CharField(blank=True, max_length=1000, verbose_name='adapter folder')),
-                ('error_message', models.TextField(blank=True, verbose_name='why it cannot be loaded')),
-                ('metadata', models.JSONField(blank=True, default=dict)),
-                ('defaults', models.JSONField(blank=True, default=dict, help_text='Sampling values and system prompt for requests that do not give their own.')),
-                ('kv_quantization', models.PositiveSmallIntegerField(blank=True, choices=[(4, '4 bits'), (8, '8 bits')], null=True, verbose_name='KV cache quantisation')),
-                ('pinned', models.BooleanField(default=False, help_text='Never unloaded to make room for another model.')),
-                ('keep_alive_minutes', models.FloatField(blank=True, help_text='Idle minutes before it is unloaded. Empty: as in the settings. Negative: never.', null=True)),
-                ('autoload', models.BooleanField(default=False, help_text='Loaded when the server starts.', verbose_name='load at start')),
-                ('use_count', models.PositiveBigIntegerField(default=0)),
-                ('last_used_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=200,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A[^@:/\\x00-\\x1f]+\\Z", "A name has no @, : or / in it."
+                            )
+                        ],
+                    ),
+                ),
+                ("path", models.CharField(max_length=1000, unique=True, verbose_name="folder")),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("starter", "comes with this application"),
+                            ("folder", "models folder"),
+                            ("hub_cache", "Hugging Face cache"),
+                            ("registered", "registered folder"),
+                        ],
+                        default="folder",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "huggingface_id",
+                    models.CharField(
+                        blank=True, db_index=True, max_length=200, verbose_name="repository"
+                    ),
+                ),
+                ("author", models.CharField(blank=True, max_length=100)),
+                ("version", models.CharField(blank=True, max_length=100)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("text", "text"),
+                            ("vision", "vision"),
+                            ("embedding", "embedding"),
+                            ("rerank", "reranking"),
+                            ("stt", "speech to text"),
+                            ("tts", "text to speech"),
+                            ("image", "image"),
+                            ("fake", "fake"),
+                        ],
+                        default="text",
+                        max_length=20,
+                    ),
+                ),
+                ("architecture", models.CharField(blank=True, max_length=100)),
+                ("family", models.CharField(blank=True, max_length=100)),
+                (
+                    "context_tokens",
+                    models.PositiveIntegerField(default=0, verbose_name="context window in tokens"),
+                ),
+                ("quantization", models.CharField(blank=True, max_length=20)),
+                ("parameters", models.PositiveBigIntegerField(default=0)),
+                (
+                    "weights_bytes",
+                    models.PositiveBigIntegerField(default=0, verbose_name="size on disk in bytes"),
+                ),
+                (
+                    "memory_bytes",
+                    models.PositiveBigIntegerField(
+                        default=0, verbose_name="memory needed in bytes"
+                    ),
+                ),
+                (
+                    "generation",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        verbose_name="what generation_config.json asks for",
+                    ),
+                ),
+                ("capabilities", models.JSONField(blank=True, default=dict)),
+                (
+                    "is_finetuned",
+                    models.BooleanField(default=False, verbose_name="fine-tuned here"),
+                ),
+                ("base_model", models.CharField(blank=True, max_length=200)),
+                (
+                    "adapter_path",
+                    models.CharField(blank=True, max_length=1000, verbose_name="adapter folder"),
+                ),
+                (
+                    "error_message",
+                    models.TextField(blank=True, verbose_name="why it cannot be loaded"),
+                ),
+                ("metadata", models.JSONField(blank=True, default=dict)),
+                (
+                    "defaults",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="Sampling values and system prompt for requests that do not give their own.",
+                    ),
+                ),
+                (
+                    "kv_quantization",
+                    models.PositiveSmallIntegerField(
+                        blank=True,
+                        choices=[(4, "4 bits"), (8, "8 bits")],
+                        null=True,
+                        verbose_name="KV cache quantisation",
+                    ),
+                ),
+                (
+                    "pinned",
+                    models.BooleanField(
+                        default=False, help_text="Never unloaded to make room for another model."
+                    ),
+                ),
+                (
+                    "keep_alive_minutes",
+                    models.FloatField(
+                        blank=True,
+                        help_text="Idle minutes before it is unloaded. Empty: as in the settings. Negative: never.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "autoload",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Loaded when the server starts.",
+                        verbose_name="load at start",
+                    ),
+                ),
+                ("use_count", models.PositiveBigIntegerField(default=0)),
+                ("last_used_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'ordering': ('name',),
+                "ordering": ("name",),
             },
         ),
     ]

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.live import LiveServer
 from tests.server import ROOT
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+expect.set_options(timeout=15_000)
 LOUD = ("error", "warning")
 FAKES = ("echo", "slow", "crash", "sleepy")
 ADD_FAKES = f"""
@@ -35,17 +36,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     home = tmp_path_factory.mktemp("browser-home")
     with LiveServer(home) as live:
-        environment = os.environ | {
-            "MLX_GUI_HOME": str(home),
-            "DJANGO_SETTINGS_MODULE": "mlxgui.settings",
-        }
-        subprocess.run(
-            [sys.executable, "manage.py", "shell", "-v", "0", "-c", ADD_FAKES],
-            cwd=ROOT,
-            env=environment,
-            check=True,
-        )
+        add_fakes(home)
         yield live
+
+
+def add_fakes(home: Path) -> None:
+    """List the fake models. Only once the server runs: its scan at start removes such rows."""
+    changes = {"MLX_GUI_HOME": str(home), "DJANGO_SETTINGS_MODULE": "mlxgui.settings"}
+    command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", ADD_FAKES]
+    subprocess.run(command, cwd=ROOT, env=os.environ | changes, check=True)
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@
 import os
 import re
 import signal
+from pathlib import Path
 
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from tests.browser.conftest import add_fakes
 from tests.live import LiveServer
 
 LONG = " ".join(f"word{number}" for number in range(200))
@@ -286,6 +288,24 @@ def test_touch_targets_are_large_on_a_phone(page: Page) -> None:
         .map((one) => one.outerHTML)"""
     )
     assert small == []
+
+
+def test_a_page_outlives_its_server(browser: Browser, tmp_path: Path) -> None:
+    with LiveServer(tmp_path) as first:
+        add_fakes(tmp_path)
+        port = first.url.rsplit(":", 1)[1]
+        context = browser.new_context(base_url=first.url)
+        page = context.new_page()
+        new_chat(page)
+        send(page, LONG, "slow")
+        expect(reply(page)).to_contain_text("word2")
+        first.process.kill()
+        expect(page.locator(".chat-page")).to_have_class(re.compile("offline"))
+    with LiveServer(tmp_path, MLX_GUI_PORT=port):
+        expect(page.locator(".chat-page")).not_to_have_class(re.compile("offline"))
+        expect(reply(page).get_by_role("alert")).to_contain_text("The server stopped before")
+        expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
+    context.close()
 
 
 def test_it_works_without_javascript(browser: Browser, live_server_url: str) -> None:

@@ -187,5 +187,19 @@ def test_queries_do_not_grow_with_messages_and_chats(
         client.get(f"/chat/{conversation.pk}/")
 
 
+@pytest.mark.parametrize("name", ["conversation", "message"])
+def test_the_admin_shows_what_was_said(admin_client: Client, name: str) -> None:
+    conversation = make_conversation("Hello there", "Hi")
+    html = admin_client.get(f"/admin/chat_app/{name}/", {"q": "Hello"}).content.decode()
+    assert conversation.title in html
+    row = conversation.pk if name == "conversation" else conversation.leaf.pk
+    assert admin_client.get(f"/admin/chat_app/{name}/{row}/change/").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["dataset", "trainingjob"])
+def test_the_admin_lists_the_rows_of_training(admin_client: Client, name: str) -> None:
+    assert admin_client.get(f"/admin/training_app/{name}/").status_code == 200
+
+
 def test_the_training_page_says_what_is_not_there_yet(client: Client) -> None:
     assert "later version" in client.get("/training/").content.decode()

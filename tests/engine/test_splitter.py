@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from mlx_lm.generate import TextStateMachine
 
-from mlxgui.engine.output.splitter import Splitter, parse_calls
+from mlxgui.engine.output.splitter import Splitter
+from mlxgui.engine.output.tool_calls import parse_calls
 from mlxgui.engine.types import Event, Text, Thinking, ToolCall
 
 pytestmark = pytest.mark.model

@@ -289,10 +289,8 @@ def mask(logits: mx.array, bits: Bits, rows: list[int] | None = None) -> mx.arra
     """
     if rows is not None:
         every = np.full((logits.shape[0], bits.shape[1]), -1, np.int32)
-        every[rows] = bits
-        bits = every
-    masked: mx.array = _where(logits, mx.array(bits.view(np.uint32)))
-    return masked
+        every[rows], bits = bits, every
+    return _where(logits, mx.array(bits.view(np.uint32)))
 
 
 @mx.compile

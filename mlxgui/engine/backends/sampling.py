@@ -1,6 +1,6 @@
 """Sampling values checked against the model; logits processors over mlx-lm's own.
 
-Processors may not raise: an exception in the middle of a step silently corrupts the other rows, so every
+Processors may not raise: an exception in the middle of a step silently corrupts other rows, so every
 value is checked before (`check`), against this model's vocabulary.
 """
 

@@ -55,6 +55,8 @@ class TextBackend:
 
     def load(self, spec: ModelSpec, report: Callable[[float], None]) -> dict[str, Any]:
         self.spec = spec
+        if not spec.options.use_gpu:
+            mx.set_default_device(mx.cpu)
         if not spec.options.raise_wired_limit:
             leave_wired_limit_alone()
         try:

@@ -32,6 +32,11 @@ def floor_of(cache: list[Any], length: int) -> int:
     return 0
 
 
+def is_always_trimmable(cache: list[Any]) -> bool:
+    """Can it be cut back however long it grows?"""
+    return all(type(one) in (classes.KVCache, classes.QuantizedKVCache) for one in layers_of(cache))
+
+
 def holds(cache: list[Any], length: int) -> bool:
     """Do the layers that count tokens hold exactly `length` of them?"""
     kinds = (classes.KVCache, classes.QuantizedKVCache, classes.RotatingKVCache)
@@ -65,12 +70,15 @@ def view(cache: list[Any], length: int, wanted: int) -> list[Any] | None:
     return private
 
 
-def compact(cache: list[Any]) -> list[Any]:
-    """A copy that owns exactly the memory it needs; computed without waiting for it.
+def compact(cache: list[Any], most: int | None = None) -> list[Any] | None:
+    """A copy that owns exactly the memory it needs, computed without waiting for it; None: it would
+    take more than `most` bytes.
 
     An entry extracted from a batch is lazy and would keep the whole batch alive.
     """
     own = [_tight(layer) for layer in copy.deepcopy(cache)]
+    if most is not None and bytes_of(own) > most:
+        return None
     mx.async_eval(arrays_of(own))
     return own
 

@@ -47,7 +47,7 @@ class Snapshot:
         ]
         raw = [_raw(one) for _, one in arrays]
         mx.eval(raw)
-        self.views = [memoryview(one).cast("B") if one.size else memoryview(b"") for one in raw]
+        self.views = [_bytes(one) for one in raw]
         self.nbytes = sum(view.nbytes for view in self.views)
         self.tensors: dict[str, Any] = {}
         start = 0
@@ -58,7 +58,7 @@ class Snapshot:
                 "data_offsets": [start, start + view.nbytes],
             }
             start += view.nbytes
-        facts = {**facts, "tokens": base64.b85encode(tokens.tobytes()).decode()}
+        facts = {**facts, "tokens": base64.b64encode(tokens.tobytes()).decode()}
         classes = [type(layer).__name__ for layer in cache]
         self.facts = facts
         self._rest = dict(tree_flatten([{}, classes, scalars]))
@@ -111,6 +111,14 @@ def _raw(one: Any) -> Any:
     return mx.contiguous(one).reshape(-1).view(mx.uint8) if one.size else one
 
 
+def _bytes(one: Any) -> memoryview:
+    """Over the array's own memory: nothing is copied."""
+    if not one.size:
+        return memoryview(b"")
+    view: Any = memoryview(one)
+    return view.cast("B")  # type: ignore[no-any-return]
+
+
 class Header:
     """The checked beginning of a file."""
 
@@ -126,7 +134,7 @@ class Header:
             tensors = json.loads(text)
             metadata = tensors.pop("__metadata__")
             self.facts = {k[2:]: v for k, v in metadata.items() if k.startswith("0.")}
-            self.tokens = array("i", base64.b85decode(self.facts.pop("tokens")))
+            self.tokens = array("i", base64.b64decode(self.facts.pop("tokens")))
             self.checksum = int(self.facts["checksum"])
             end = _check(tensors)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

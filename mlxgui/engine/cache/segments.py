@@ -82,8 +82,9 @@ def system_end(
         if message.role not in ("system", "developer"):
             break
         system.append(message)
-    probes = [_rendered(render, [*system, Message("user", word)]) for word in (A, B)]
-    if len(system) == len(messages) or None in probes:
+    rendered = [_rendered(render, [*system, Message("user", word)]) for word in (A, B)]
+    probes = [probe for probe in rendered if probe is not None]
+    if len(system) == len(messages) or len(probes) < 2:
         return 0
     same = commonprefix([text, *probes])
     end = _same(encode(same), tokens)

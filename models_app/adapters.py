@@ -1,0 +1,73 @@
+"""A base with an adapter: named `base@adapter`, or by a request's own `adapters` field.
+
+Only adapters that the library lists can be named, by name, uuid, repository or folder: a path from
+a request is never opened.
+"""
+
+from pathlib import Path
+
+from asgiref.sync import sync_to_async
+from django.db.models import Q
+from msgspec import structs
+
+from mlxgui.engine.errors import BadRequest, ModelNotFound
+from mlxgui.engine.memory import weights_bytes
+from mlxgui.engine.types import ModelSpec
+from models_app.models import Model
+
+
+def spec_for(name: str, adapter: str = "") -> tuple[Model, ModelSpec]:
+    """The row that is served and what to load for it. Raises ModelNotFound, BadRequest.
+
+    `adapter` overrides none: together with a name that holds one already it is refused.
+    """
+    base, named = _resolve_or_none(name), ""  # a repository's own name may hold an @
+    if base is None:
+        base_name, at, after = name.rpartition("@")
+        base, named = Model.objects.resolve(base_name if at else name), after
+    if named and adapter and named != adapter:
+        raise BadRequest(f"Two adapters are named: “{named}” and “{adapter}”.", param="adapters")
+    spec = base.spec()
+    chosen = named or adapter
+    if chosen:
+        spec = with_adapter(spec, base, chosen, "model" if named else "adapters")
+    return base, spec
+
+
+async def aspec_for(name: str, adapter: str = "") -> tuple[Model, ModelSpec]:
+    return await sync_to_async(spec_for)(name, adapter)
+
+
+def with_adapter(spec: ModelSpec, base: Model, name: str, param: str = "adapters") -> ModelSpec:
+    """The worker variant of a base that has this adapter in it."""
+    row = _find(name)
+    if row is None:
+        message = f"Model '{base.name}' has no adapter '{name}'"
+        raise ModelNotFound(message) if param == "model" else BadRequest(message, param=param)
+    return structs.replace(
+        spec,
+        name=f"{base.name}@{row.name}",
+        adapter_path=row.adapter_path,
+        memory_bytes=spec.memory_bytes + weights_bytes(Path(row.adapter_path)),
+    )
+
+
+def adapters_of(base: Model) -> list[Model]:
+    """The adapters whose training named this base: by name, repository or folder."""
+    names = {base.name, base.huggingface_id, base.path} - {""}
+    rows = Model.objects.filter(is_finetuned=True).exclude(adapter_path="")
+    return [row for row in rows if row.base_model.rstrip("/") in names]
+
+
+def _find(name: str) -> Model | None:
+    named = Q(name=name) | Q(path=name.rstrip("/"))
+    named |= Q(huggingface_id=name) & ~Q(huggingface_id="")
+    rows = Model.objects.filter(is_finetuned=True).exclude(adapter_path="")
+    return rows.filter(named).first()
+
+
+def _resolve_or_none(name: str) -> Model | None:
+    try:
+        return Model.objects.resolve(name)
+    except ModelNotFound:
+        return None
