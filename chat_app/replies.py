@@ -184,7 +184,7 @@ class Reply:
         if self._refusal or self._spec is None:
             raise self._refusal or ModelNotFound()
         events = get_runtime().pool.generate(self._spec, self._request)
-        async with contextlib.aclosing(events):  # type: ignore[type-var]
+        async with contextlib.aclosing(events):
             async for event in events:
                 await self._take(event)
 

@@ -6,11 +6,11 @@ from mlxgui.api import error_response, json_api, json_response
 from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed, NotEnoughMemory
 from mlxgui.runtime import get_runtime
 from models_app import shapes
+from models_app.manager_api import check_priority, delete
 from models_app.models import Model
 from models_app.states import Listed, join, listed
 
 OFFICIAL_SDK = "X-Stainless-Lang"  # OpenAI's and Anthropic's own clients name themselves so
-LOWEST_PRIORITY, HIGHEST_PRIORITY = -1000, 1000
 # What MLX-GUI documents for this route. Elsewhere these two are 507 and 503.
 LOAD_STATUS: dict[type[EngineError], int] = {NotEnoughMemory: 400, LoadFailed: 500}
 
@@ -25,8 +25,10 @@ async def model_list(request: HttpRequest) -> HttpResponse:
     return json_response({"object": "list", "data": usable, "models": every})
 
 
-@json_api("GET")
+@json_api("GET", "DELETE")
 async def model_detail(request: HttpRequest, name: str) -> HttpResponse:
+    if request.method == "DELETE":
+        return await delete(request, name)
     shape = shapes.detail(await _listed(name))
     if OFFICIAL_SDK in request.headers:
         shape["id"] = shape["name"]  # MLX-GUI documents its integer here, OpenAI the name
@@ -70,7 +72,4 @@ def _priority(text: str) -> int:
         priority = int(text)
     except ValueError:
         raise BadRequest("priority must be a whole number", param="priority") from None
-    if not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
-        between = f"from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}"
-        raise BadRequest(f"priority must be {between}", param="priority")
-    return priority
+    return check_priority(priority)

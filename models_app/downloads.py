@@ -129,12 +129,13 @@ class Download(Job):
         return (*SHOWN_FACTS, "files")
 
     def on_success(self, outcome: dict[str, Any]) -> None:
-        from models_app.library import listed_under, scan
+        from models_app.library import listed_under, remember, scan
 
         self.commit = outcome.get("commit", "")
         self.done_bytes = self.total_bytes = outcome.get("bytes", 0)
         self.speed_bytes, self.seconds_left, self.note, self.files = 0, None, "", []
         self.save(update_fields=["commit", *SHOWN_FACTS, "files"])
+        remember(Path(outcome["path"]))
         scan()
         listed_under(self.repository, self.name)
 

@@ -153,11 +153,11 @@ def remove_from_cache(repository: Path, cache_folder: Path) -> int:
     """Every revision of a repository in the cache; returns the bytes that came back."""
     from huggingface_hub import scan_cache_dir
 
-    found = [repo for repo in scan_cache_dir(cache_folder).repos if repo.repo_path == repository]
+    cached = scan_cache_dir(cache_folder)
+    here = repository.resolve()
+    found = [repo for repo in cached.repos if repo.repo_path.resolve() == here]
     commits = [revision.commit_hash for repo in found for revision in repo.revisions]
-    if not commits:
-        return 0
-    plan = scan_cache_dir(cache_folder).delete_revisions(*commits)
+    plan = cached.delete_revisions(*commits)
     plan.execute()
     return int(plan.expected_freed_size)
 

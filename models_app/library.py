@@ -64,13 +64,18 @@ def new_row(candidate: Candidate, taken: set[str]) -> Model:
 def register(path: Path, name: str = "") -> Model:
     """List a folder that lies elsewhere. Its own row is given back when it is listed already."""
     folder = path.resolve()
-    ForgottenFolder.objects.filter(path=str(folder)).delete()
+    remember(folder)
     model = Model.objects.filter(path=str(folder)).first()
     if model is None:
         candidate = Candidate(folder, name or folder.name, Source.REGISTERED, (folder,))
         model = new_row(candidate, set(Model.objects.values_list("name", flat=True)))
         _refresh(model, candidate)
     return model
+
+
+def remember(folder: Path) -> None:
+    """List it again, should its entry have been removed."""
+    ForgottenFolder.objects.filter(path=str(folder)).delete()
 
 
 def listed_under(repository: str, name: str) -> None:

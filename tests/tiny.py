@@ -53,6 +53,66 @@ QWEN3: dict[str, Any] = {
     "vocab_size": VOCABULARY,
 }
 
+# Every second layer sees only the last 16 tokens: a rotating cache, which cannot be cut once full.
+GEMMA3: dict[str, Any] = {
+    "model_type": "gemma3_text",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+    "query_pre_attn_scalar": 32,
+    "sliding_window": 16,
+    "sliding_window_pattern": 2,
+    "max_position_embeddings": 4096,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0,
+    "rope_local_base_freq": 10000.0,
+    "vocab_size": VOCABULARY,
+}
+# Convolutions beside attention: a state that holds no single tokens, so it cannot be cut at all.
+LFM2: dict[str, Any] = {
+    "model_type": "lfm2",
+    "hidden_size": 64,
+    "num_hidden_layers": 4,
+    "full_attn_idxs": [1, 3],
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 4096,
+    "norm_eps": 1e-5,
+    "conv_bias": False,
+    "conv_L_cache": 3,
+    "block_dim": 64,
+    "block_ff_dim": 128,
+    "block_multiple_of": 32,
+    "block_ffn_dim_multiplier": 1.0,
+    "block_auto_adjust_ff_dim": False,
+    "rope_theta": 10000.0,
+    "vocab_size": VOCABULARY,
+}
+# State space only.
+MAMBA2: dict[str, Any] = {
+    "model_type": "mamba2",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_heads": 4,
+    "head_dim": 32,
+    "state_size": 16,
+    "conv_kernel": 4,
+    "n_groups": 1,
+    "use_bias": False,
+    "use_conv_bias": True,
+    "layer_norm_epsilon": 1e-5,
+    "time_step_limit": [0.001, 100.0],
+    "time_step_rank": "auto",
+    "tie_word_embeddings": False,
+    "max_position_embeddings": 4096,
+    "vocab_size": VOCABULARY,
+}
+ARCHITECTURES = {"qwen3": QWEN3, "gemma3": GEMMA3, "lfm2": LFM2, "mamba2": MAMBA2}
+
 
 def make_text_model(
     folder: Path, config: dict[str, Any] = QWEN3, *, seed: int = 0, thinking: bool = False

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
+from mlxgui.engine.deadline import deadline_after, within
 from mlxgui.engine.errors import (
     EngineError,
     LoadFailed,
@@ -23,7 +24,6 @@ from mlxgui.engine.errors import (
     NotEnoughMemory,
     QueueFull,
     ShuttingDown,
-    TimedOut,
     WorkerDied,
 )
 from mlxgui.engine.line import Line
@@ -67,15 +67,14 @@ class ModelPool:
         Closing the iterator early cancels the request. Raises EngineError: before the first event
         for all that can be known then, later only when the worker dies or time is up.
         """
-        deadline = _deadline(request.timeout_seconds or self.limits.request_seconds)
-        place = await _within(deadline, self._ready(spec, request.priority))
+        deadline = deadline_after(request.timeout_seconds or self.limits.request_seconds)
+        place = await within(deadline, self._ready(spec, request.priority))
         try:
-            await _within(deadline, place.line.enter(request.priority))
+            await within(deadline, place.line.enter(request.priority))
             try:
-                worker = await _within(deadline, self._worker(place, request.priority))
-                stream = worker.generate(request)
-                async with contextlib.aclosing(stream):
-                    while (event := await _within(deadline, _next(stream))) is not None:
+                worker = await within(deadline, self._worker(place, request.priority))
+                async with contextlib.aclosing(worker.generate(request, deadline)) as stream:
+                    async for event in stream:
                         yield event
             finally:
                 place.line.leave()
@@ -147,6 +146,7 @@ class ModelPool:
             raise ModelUnloaded()
         if place.loading is None or place.loading.done():
             place.loading = asyncio.create_task(self._load(place, priority))
+            place.loading.add_done_callback(_see_exception)
         # Shielded: one caller that goes away must not end the load for the others.
         return await asyncio.shield(place.loading)
 
@@ -210,6 +210,7 @@ class ModelPool:
         place.line.close(error or ModelUnloaded())
         if place.loading and not place.loading.done():
             place.loading.cancel()
+            await asyncio.wait({place.loading})
         if place.worker is not None:
             await place.worker.stop(error)
         self._changed.set()
@@ -235,7 +236,7 @@ class ModelPool:
             await asyncio.sleep(SWEEP_SECONDS)
             for place in self._places.values():
                 if place.worker is not None:
-                    place.worker.say_alive(ALIVE_SECONDS)
+                    place.worker.watch_streams(ALIVE_SECONDS)
             for place in list(self._places.values()):
                 if self._is_due(place):
                     log.info("unloading %s: idle", place.spec.name)
@@ -270,24 +271,7 @@ def _file_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:100] or "model"
 
 
-def _deadline(timeout_seconds: float) -> float | None:
-    return time.monotonic() + timeout_seconds if timeout_seconds > 0 else None
-
-
-async def _next(stream: AsyncIterator[Event]) -> Event | None:
-    return await anext(stream, None)
-
-
-async def _within[T](deadline: float | None, work: Awaitable[T]) -> T:
-    """Await, but not beyond the request's deadline. Raises TimedOut."""
-    if deadline is None:
-        return await work
-    try:
-        async with asyncio.timeout_at(_loop_time(deadline)):
-            return await work
-    except TimeoutError:
-        raise TimedOut() from None
-
-
-def _loop_time(deadline: float) -> float:
-    return asyncio.get_running_loop().time() + (deadline - time.monotonic())
+def _see_exception(load: asyncio.Task[Worker]) -> None:
+    """Those who wait for a load are told; it is no fault when nobody does any more."""
+    if not load.cancelled():
+        load.exception()

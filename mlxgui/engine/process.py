@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlxgui.engine import protocol
-from mlxgui.engine.errors import EngineError, LoadFailed, ModelUnloaded, WorkerDied, from_code
+from mlxgui.engine.errors import (
+    EngineError,
+    LoadFailed,
+    ModelUnloaded,
+    TimedOut,
+    WorkerDied,
+    from_code,
+)
 from mlxgui.engine.types import Alive, Done, Event, GenerationRequest, ModelSpec, Text, Thinking
 
 State = Literal["starting", "ready", "stopping", "stopped"]
@@ -31,7 +38,8 @@ _SECRETS = ("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN", "MLX_GUI_SECRET_KEY", "MLX_GUI_
 class Stream:
     """The events of one request, as they come. Text that piles up unread becomes one event."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float | None = None) -> None:
+        self.deadline = deadline
         self._events: deque[Event] = deque()
         self._error: EngineError | None = None
         self._arrived = asyncio.Event()
@@ -188,12 +196,17 @@ class Worker:
 
     # -- requests ---------------------------------------------------------------------------------
 
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event]:
-        """Events from `Started` to `Done`. Leaving early cancels the request in the child."""
+    async def generate(
+        self, request: GenerationRequest, deadline: float | None = None
+    ) -> AsyncGenerator[Event]:
+        """Events from `Started` to `Done`. Leaving early cancels the request in the child.
+
+        `deadline` is on time.monotonic's clock, and kept by `watch_streams`.
+        """
         if self.state != "ready":
             raise WorkerDied()
         id = next(self._ids)
-        stream = self._streams[id] = Stream()
+        stream = self._streams[id] = Stream(deadline)
         try:
             self._send(protocol.Generate(id, request))
             async for event in stream.events():
@@ -215,11 +228,17 @@ class Worker:
         finally:
             del self._answers[id]
 
-    def say_alive(self, quiet_seconds: float) -> None:
-        """Streams that had nothing for so long get an `Alive`."""
+    def watch_streams(self, quiet_seconds: float) -> None:
+        """Called now and then: streams past their deadline end with TimedOut; those that had
+        nothing for so long get an `Alive`. No clock has to be read for each event."""
         now = time.monotonic()
-        for stream in self._streams.values():
-            if not stream.ended and now - stream.last_at > quiet_seconds:
+        for id, stream in self._streams.items():
+            if stream.ended:
+                continue
+            if stream.deadline is not None and now > stream.deadline:
+                stream.fail(TimedOut())
+                self._send(protocol.Cancel(id))
+            elif now - stream.last_at > quiet_seconds:
                 stream.push(Alive())
 
     def _send(self, frame: protocol.ToChild) -> None:

@@ -15,6 +15,7 @@ from twisted.internet import reactor
 
 DRAIN_SECONDS = 2.0
 CLOSE_SECONDS = 2.0
+GOING_AWAY = 3001
 LAST_SECONDS = 4.8
 """Everything is gone five seconds after the signal, whatever hangs."""
 
@@ -105,10 +106,11 @@ class WebServer(Server):
             await asyncio.wait(waiting, timeout=DRAIN_SECONDS)
 
     def close_sockets(self) -> None:
-        """1001 tells a page that the server goes away, so that it tries again later."""
+        """A page whose socket closes tries again later. Autobahn sends no code of the protocol's
+        own but 1000, so "going away" is said in the range that applications may use."""
         for protocol in list(self.connections):
             if not isinstance(protocol, WebRequest):
-                protocol.sendClose(code=1001)
+                protocol.sendClose(code=GOING_AWAY)
 
     async def cancel_rest(self) -> None:
         rest = self.running()

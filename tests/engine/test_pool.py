@@ -192,6 +192,17 @@ async def test_closing_ends_every_child_and_refuses_what_comes(pool: ModelPool) 
         await pool.load(fake("echo"))
 
 
+async def test_closing_while_a_model_loads_ends_its_process_too(pool: ModelPool) -> None:
+    load = asyncio.create_task(pool.load(fake("sleepy")))
+    await until(lambda: bool(pool.residents()) and pool.residents()[0].pid > 0)
+    pid = pool.residents()[0].pid
+    await pool.close()
+    with pytest.raises(EngineError):
+        await load
+    assert not psutil.pid_exists(pid)
+    assert pool.residents() == []
+
+
 async def test_a_worker_leaves_when_its_parent_does(pool: ModelPool) -> None:
     await pool.load(fake("echo"))
     (place,) = pool._places.values()
@@ -204,6 +215,7 @@ async def test_a_worker_leaves_when_its_parent_does(pool: ModelPool) -> None:
 async def test_unread_text_is_joined_into_one_event(pool: ModelPool) -> None:
     stream = pool.generate(fake("echo"), ask("a b c d e f g h"))
     await anext(stream)
-    await asyncio.sleep(0.1)  # nobody reads meanwhile
+    while (await pool.call(fake("echo"), "stats"))["in_flight"]:  # all is said, nobody has read it
+        await asyncio.sleep(0.01)
     rest = [event async for event in stream]
     assert [type(event) for event in rest] == [Text, Finished, Done]

@@ -1,7 +1,7 @@
 """Sampling values checked against the model; logits processors over mlx-lm's own.
 
-Processors may not raise: an exception in the middle of a step silently corrupts other rows, so every
-value is checked before (`check`), against this model's vocabulary.
+Processors may not raise: an exception in the middle of a step silently corrupts other rows, so
+every value is checked before (`check`), against this model's vocabulary.
 """
 
 import math

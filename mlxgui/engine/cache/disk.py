@@ -25,14 +25,12 @@ from mlxgui.engine.cache.files import Damaged, Header, Snapshot, read
 
 log = logging.getLogger("worker.cache")
 
-SMALLEST = 256
-"""In tokens; what is shorter is soon read again. So many are hashed to find a file, too."""
 SPARE_BYTES = 1 << 30
 """So much must stay free on the disk."""
 QUARANTINED_FILES = 16
 NAME = re.compile(
     r"(?P<signature>[0-9a-f]{12})-(?P<head>[0-9a-f]{12})-(?P<all>[0-9a-f]{16})"
-    r"-(?P<length>\d{3,9})-(?P<kind>system|user|assistant)\.safetensors"
+    r"-(?P<length>\d{1,9})-(?P<kind>system|user|assistant)\.safetensors"
 )
 
 
@@ -59,8 +57,18 @@ def hash_of(tokens: "array[int]", digits: int = 12) -> str:
 
 
 class Disk:
-    def __init__(self, folder: Path, bound: int, signature: str) -> None:
+    """
+    Args:
+        folder: of one worker alone.
+        bound: bytes.
+        signature: see signature.py.
+        smallest: shorter prompts, in tokens, are soon read again and not written. So many are
+            hashed to find a file, too.
+    """
+
+    def __init__(self, folder: Path, bound: int, signature: str, smallest: int) -> None:
         self.folder = folder
+        self.smallest = smallest
         self.bound = bound
         self.signature = signature
         self.other_heads: set[str] = set()
@@ -84,10 +92,10 @@ class Disk:
 
     def adopt(self, tokens: "array[int]") -> Iterator[tuple[Kept, Header]]:
         """Files that begin like this prompt and were not asked for before."""
-        if len(tokens) <= SMALLEST:
+        if len(tokens) <= self.smallest:
             return
         self._is_scanned.wait(timeout=5)
-        head = hash_of(tokens[:SMALLEST])
+        head = hash_of(tokens[: self.smallest])
         with self._lock:
             new = [k for k in self._kept.values() if k.head == head and not k.is_adopted]
         for kept in new:
@@ -100,7 +108,7 @@ class Disk:
                 self.quarantine(kept.name, str(error))
 
     def is_of_other_settings(self, tokens: "array[int]") -> bool:
-        return len(tokens) > SMALLEST and hash_of(tokens[:SMALLEST]) in self.other_heads
+        return len(tokens) > self.smallest and hash_of(tokens[: self.smallest]) in self.other_heads
 
     def load(self, name: str) -> list[Any] | None:
         """The cache, or None: the file is damaged and put aside."""
@@ -135,7 +143,7 @@ class Disk:
         return name
 
     def name_of(self, tokens: "array[int]", kind: str) -> str:
-        head = hash_of(tokens[:SMALLEST])
+        head = hash_of(tokens[: self.smallest])
         return f"{self._short}-{head}-{hash_of(tokens, 16)}-{len(tokens)}-{kind}.safetensors"
 
     def remove(self, name: str) -> None:

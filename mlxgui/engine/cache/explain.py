@@ -46,9 +46,9 @@ def _lost(look: Lookup) -> Reason | None:
     for entry in look.entries:
         if entry.is_alive:  # perhaps one on disk that was not worth loading
             best = max(best, entry.serves(look.reach))
-    better = [entry for entry in look.entries if entry.serves(look.reach) > best]
-    if better:
-        return next((entry.lost for entry in better if entry.lost), Reason.EVICTED)
+    for entry in look.entries:
+        if entry.lost and entry.serves(look.reach) > best:
+            return entry.lost
     return Reason.SETTINGS_CHANGED if look.other_settings and not look.used else None
 
 

@@ -78,8 +78,8 @@ class Snapshot:
         part = path.with_suffix(".part")
         try:
             with part.open("wb", buffering=0) as file:
-                for data in (self.header(checksum), *self.views):
-                    _write_all(file, memoryview(data))
+                for data in (memoryview(self.header(checksum)), *self.views):
+                    _write_all(file, data)
                 size = file.tell()
             os.replace(part, path)
         except BaseException:
@@ -116,7 +116,8 @@ def _bytes(one: Any) -> memoryview:
     if not one.size:
         return memoryview(b"")
     view: Any = memoryview(one)
-    return view.cast("B")  # type: ignore[no-any-return]
+    flat: memoryview = view.cast("B")
+    return flat
 
 
 class Header:

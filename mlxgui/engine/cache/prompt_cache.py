@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from mlxgui.engine.cache import arrays
-from mlxgui.engine.cache.disk import SMALLEST, Disk
+from mlxgui.engine.cache.disk import Disk
 from mlxgui.engine.cache.entries import LEAVES_FIRST, Entry, Kind, best_of, cover_of, known_to
 from mlxgui.engine.cache.explain import Lookup, explain
 from mlxgui.engine.cache.reasons import Divergence, Reason
@@ -42,12 +42,21 @@ class PromptCache:
         folder: of this worker alone; None: nothing on disk.
         bytes_on_disk: never more than that is kept there; 0: nothing on disk.
         signature: see signature.py; entries of another one are not used.
+        smallest_on_disk: in tokens; what is shorter is soon read again, and not written.
     """
 
     def __init__(
-        self, *, bytes_in_memory: int, folder: Path | None, bytes_on_disk: int, signature: str
+        self,
+        *,
+        bytes_in_memory: int,
+        folder: Path | None,
+        bytes_on_disk: int,
+        signature: str,
+        smallest_on_disk: int = 256,
     ) -> None:
-        self.disk = Disk(folder, bytes_on_disk, signature) if folder and bytes_on_disk else None
+        self.disk: Disk | None = None
+        if folder and bytes_on_disk:
+            self.disk = Disk(folder, bytes_on_disk, signature, smallest_on_disk)
         self._counts = {"refused": 0, "too_large": 0}
         self._reasons = dict.fromkeys(Reason, 0)
         self._tokens = {"asked": 0, "memory": 0, "disk": 0}
@@ -119,10 +128,16 @@ class PromptCache:
 
     # -- keeping ----------------------------------------------------------------------------------
 
-    def wants(self, kind: Kind) -> bool:
-        """Is a snapshot at the end of such a segment worth its copy? A state that can be cut back
-        serves every beginning of itself once the reply is whole."""
-        return kind != "user" or not self._is_always_trimmable
+    def reached(self, tokens: list[int], kind: Kind) -> bool:
+        """A prompt has been read up to the end of a segment. False: there is no need to store its
+        state, since it is there already, or since that of the whole reply will serve (a state that
+        can always be cut back serves every beginning of itself)."""
+        floor = 0 if self._is_always_trimmable else len(tokens)
+        entry = self.shelf.entry(packed(tokens), kind, floor)
+        cover = cover_of(entry.node)
+        if cover is not None:
+            self._touch(cover)
+        return cover is None and (kind != "user" or not self._is_always_trimmable)
 
     def store(self, tokens: list[int], cache: list[Any], kind: Kind) -> None:
         """Keep the state behind these tokens. Copies it; the copy is computed in the background."""
@@ -131,14 +146,13 @@ class PromptCache:
             self._counts["refused"] += 1
             return
         self._is_always_trimmable = arrays.is_always_trimmable(cache)
-        floor = arrays.floor_of(cache, len(tokens))
-        entry = self.shelf.entry(packed(tokens), kind, floor)
+        entry = self.shelf.entry(packed(tokens), kind, arrays.floor_of(cache, len(tokens)))
         entry.stored_at = time.monotonic()
         cover = cover_of(entry.node)
-        if cover is not None:
-            self._touch(cover)
-        else:
+        if cover is None:
             self._take(entry, cache)
+        else:
+            self._touch(cover)
         self._write_later(entry)
 
     def _take(self, entry: Entry, cache: list[Any]) -> None:
@@ -174,7 +188,7 @@ class PromptCache:
     def _write_later(self, entry: Entry) -> None:
         if self.disk is None:
             return
-        if entry.length >= SMALLEST and not entry.file:
+        if entry.length >= self.disk.smallest and not entry.file:
             self._unwritten[entry] = None
         late = time.monotonic() - PATIENCE_SECONDS
         for waiting in [one for one in self._unwritten if one.stored_at < late]:
@@ -188,7 +202,7 @@ class PromptCache:
     def _write(self, entry: Entry) -> None:
         self._unwritten.pop(entry, None)
         cover = cover_of(entry.node)
-        if self.disk is None or cover is None or not _is_worth_writing(entry):
+        if self.disk is None or cover is None or not self._is_worth_writing(entry):
             return
         assert cover.cache is not None
         cache: list[Any] | None = cover.cache
@@ -197,6 +211,16 @@ class PromptCache:
             cache = arrays.compact(shorter) if shorter is not None else None
         if cache is not None:
             self.disk.write(cache, entry.node.tokens(), entry.kind, entry.floor, entry)
+
+    def _is_worth_writing(self, entry: Entry) -> bool:
+        """Not what a file covers already, nor what is hardly more than one."""
+        if entry.kind == "system":
+            return True
+        below = [node.entry for node in entry.node.below() if node.entry and node.entry.file]
+        if self.disk is None or any(one.floor <= entry.length for one in below):
+            return False
+        kept = next((one.length for one in entry.shorter() if one.file), 0)
+        return entry.length - kept >= self.disk.smallest
 
     def _catch_up(self) -> None:
         """What the writer did since: files that are there now, files that are gone."""
@@ -262,14 +286,3 @@ class PromptCache:
         for entry in reversed(list(self._unwritten)):
             self._write(entry)
         return self.disk.close(seconds)
-
-
-def _is_worth_writing(entry: Entry) -> bool:
-    """Not what a file covers already, nor what is hardly more than one."""
-    if entry.kind == "system":
-        return True
-    below = [node.entry for node in entry.node.below() if node.entry and node.entry.file]
-    if any(one.floor <= entry.length for one in below):
-        return False
-    kept = next((one.length for one in entry.shorter() if one.file), 0)
-    return entry.length - kept >= SMALLEST

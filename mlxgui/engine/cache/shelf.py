@@ -39,6 +39,8 @@ class Shelf:
             self.ghosts[node.entry] = None
         entry: Entry = node.entry
         entry.kind = max(entry.kind, kind, key=LEAVES_FIRST.index)
+        if not entry.is_alive:
+            entry.floor = floor
         return entry
 
     def keep(self, entry: Entry, cache: list[Any]) -> None:

@@ -208,7 +208,7 @@ def _call(call: dict[str, Any], known: set[str]) -> Piece:
     arguments = call.get("arguments", call.get("parameters", {}))
     if not isinstance(name, str) or not name:
         raise TypeError("a call without a name")
-    if name not in known and arguments.keys() == {"raw"}:
+    if name not in known and isinstance(arguments, dict) and arguments.keys() == {"raw"}:
         raise ValueError("GLM's parser makes a call of any text")
     if not isinstance(arguments, str):
         arguments = json.dumps(arguments, ensure_ascii=False)

@@ -1,0 +1,186 @@
+"""/api/engine/models: the same models, as Silicon Studio's clients ask for them."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from mlxgui.api import json_api, json_response
+from mlxgui.engine.errors import BadRequest, LoadFailed, Unsupported
+from mlxgui.runtime import get_runtime
+from models_app import engine_shapes as shapes
+from models_app import removal
+from models_app.downloads import Download
+from models_app.folders import model_folders
+from models_app.inspection import BrokenFolder
+from models_app.library import ascan, register
+from models_app.manager_api import body_of
+from models_app.models import Model
+from models_app.states import join
+
+SCAN_DEPTH = 4
+MOST_FOLDERS = 500
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+
+
+class Which(msgspec.Struct):
+    model_id: Id
+
+
+class Register(msgspec.Struct):
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    path: Id
+    url: Annotated[str, msgspec.Meta(max_length=2048)] = ""
+
+
+class Scan(msgspec.Struct):
+    path: Id
+
+
+class Load(msgspec.Struct):
+    model_id: Id
+    kv_quantization: int | None = None
+
+
+class Verify(msgspec.Struct):
+    cleanup: bool = False
+
+
+def engine_api(*methods: str) -> Any:
+    return json_api(*methods, shape="detail")
+
+
+@engine_api("GET")
+async def models(request: HttpRequest) -> HttpResponse:
+    """What is here, then what is on its way."""
+    rows = [model async for model in Model.objects.all()]
+    downloads = {job.repository: job async for job in Download.objects.shown()}
+    here = [shapes.entry(row, downloads.get(row.huggingface_id)) for row in rows]
+    ids = {row.huggingface_id for row in rows}
+    rest = [shapes.unfinished(job) for name, job in downloads.items() if name not in ids]
+    return json_response([*here, *rest])
+
+
+@engine_api("POST")
+async def download(request: HttpRequest) -> HttpResponse:
+    wanted = body_of(request, Which).model_id
+    await sync_to_async(Download.objects.begin)(wanted)
+    return json_response({"status": "download_started", "model_id": wanted})
+
+
+@engine_api("POST")
+async def delete(request: HttpRequest) -> HttpResponse:
+    wanted = body_of(request, Which).model_id
+    model = await Model.objects.aresolve(wanted)
+    await sync_to_async(removal.check_may_go)(model)
+    await get_runtime().pool.unload(model.key)
+    done = await sync_to_async(removal.remove)(model)
+    return json_response(
+        {"status": "deleted", "model_id": wanted, "removed_files": done.files,
+         "freed_bytes": done.freed_bytes}
+    )  # fmt: skip
+
+
+@engine_api("POST")
+async def register_model(request: HttpRequest) -> HttpResponse:
+    """One folder, or each model in a folder of models."""
+    wanted = body_of(request, Register)
+    folder = folder_of(wanted.path)
+    named = wanted.name if (folder / "config.json").is_file() else ""
+    rows = await sync_to_async(register_all)(folder, named)
+    if not rows:
+        raise BadRequest(f"There is no model in {folder}.", param="path")
+    return json_response([shapes.entry(row) for row in rows])
+
+
+@engine_api("POST")
+async def scan(request: HttpRequest) -> HttpResponse:
+    folder = folder_of(body_of(request, Scan).path)
+    rows = await sync_to_async(register_all)(folder, "")
+    return json_response([shapes.entry(row) for row in rows if not row.error_message])
+
+
+def folder_of(path: str) -> Path:
+    folder = Path(path).expanduser()
+    if not folder.is_absolute() or "\0" in path or not folder.is_dir():
+        raise BadRequest("path must be an existing folder, from / on", param="path")
+    return folder
+
+
+def register_all(folder: Path, name: str) -> list[Model]:
+    """Blocking. A folder below the models folder is listed by the scan as it is."""
+    if (folder / "config.json").is_file():
+        return [register(folder, name)]
+    found = []
+    for candidate in model_folders(folder, (folder,), SCAN_DEPTH):
+        if (candidate.path / "config.json").is_file():
+            found.append(register(candidate.path, candidate.name))
+        if len(found) >= MOST_FOLDERS:
+            break
+    return found
+
+
+@engine_api("GET")
+async def active(request: HttpRequest) -> HttpResponse:
+    """The one used last among those in memory."""
+    rows = [model async for model in Model.objects.all()]
+    ready = [one for one in join(rows, get_runtime().pool) if one.state.is_loaded]
+    ready.sort(key=lambda one: str(one.state.last_used_at or one.state.loaded_at))
+    return json_response({"model": shapes.active(ready[-1]) if ready else None})
+
+
+@engine_api("POST")
+async def load(request: HttpRequest) -> HttpResponse:
+    wanted = body_of(request, Load)
+    if wanted.kv_quantization is not None:
+        if wanted.kv_quantization not in (4, 8):
+            raise BadRequest("kv_quantization must be 4 or 8", param="kv_quantization")
+        raise Unsupported(
+            "The engine keeps its KV cache at full precision; leave kv_quantization out.",
+            param="kv_quantization",
+        )
+    model = await Model.objects.aresolve(wanted.model_id)
+    await get_runtime().pool.load(model.spec())
+    return json_response(shapes.loaded(model))
+
+
+@engine_api("POST")
+async def unload(request: HttpRequest) -> HttpResponse:
+    """Everything that is loaded: these clients know of one model only."""
+    pool = get_runtime().pool
+    for resident in pool.residents():
+        await pool.unload(resident.key)
+    return json_response({"status": "unloaded"})
+
+
+@engine_api("GET")
+async def adapters(request: HttpRequest) -> HttpResponse:
+    rows = Model.objects.filter(is_finetuned=True)
+    return json_response([shapes.entry(row) async for row in rows])
+
+
+@engine_api("GET")
+async def model_format(request: HttpRequest, name: str) -> HttpResponse:
+    model = await Model.objects.aresolve(name)
+    try:
+        return json_response(await sync_to_async(shapes.format_of)(model))
+    except BrokenFolder as reason:
+        raise LoadFailed(str(reason)) from None
+
+
+@engine_api("POST")
+async def verify(request: HttpRequest) -> HttpResponse:
+    """Look at every folder again; entries whose folder is gone are orphans."""
+    cleanup = body_of(request, Verify).cleanup
+    settings.HOME.make()
+    await ascan()
+    rows = [model async for model in Model.objects.all()]
+    gone = [row for row in rows if not Path(row.path).is_dir()]
+    orphans = [{"id": str(row.uuid), "name": row.name, "reason": row.error_message} for row in gone]
+    if cleanup:
+        await Model.objects.filter(pk__in=[row.pk for row in gone]).adelete()
+    removed = len(gone) if cleanup else 0
+    return json_response({"checked": len(rows), "orphans": orphans, "removed": removed})

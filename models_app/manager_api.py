@@ -1,0 +1,203 @@
+"""Installing, removing and watching models, as MLX-GUI documents it."""
+
+from typing import Any
+
+import msgspec
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponse
+
+from mlxgui.api import json_api, json_response
+from mlxgui.engine.errors import BadRequest, ModelNotFound
+from mlxgui.runtime import get_runtime
+from mlxgui.wire.fields import decode
+from models_app import discovery, removal, shapes
+from models_app.discover_api import hub_api
+from models_app.downloads import Download, check_repository
+from models_app.hub_facts import HubModel
+from models_app.models import Model, plain_name
+from models_app.states import Listed, join, listed
+
+LOWEST_PRIORITY, HIGHEST_PRIORITY = -1000, 1000
+TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+class Install(msgspec.Struct):
+    model_id: str
+    name: str | None = None
+
+
+class Priority(msgspec.Struct):
+    priority: int
+
+
+def body_of[T](request: HttpRequest, kind: type[T]) -> T:
+    return decode(msgspec.json.Decoder(kind), request.body or b"{}")
+
+
+def check_priority(priority: int) -> int:
+    if not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
+        between = f"from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}"
+        raise BadRequest(f"priority must be {between}", param="priority")
+    return priority
+
+
+# -- install --------------------------------------------------------------------------------------
+
+
+@hub_api("POST")
+async def install(request: HttpRequest) -> HttpResponse:
+    """Starts the download and answers at once; `installed` is said of what is there already."""
+    wanted = body_of(request, Install)
+    name = check_name(wanted.name)
+    check_repository(wanted.model_id)
+    here = await Model.objects.filter(huggingface_id=wanted.model_id, error_message="").afirst()
+    if here is not None:
+        return json_response(installed(here))
+    found = (await discovery.look(wanted.model_id)).value
+    download = await sync_to_async(Download.objects.begin)(wanted.model_id, name)
+    return json_response(installing(download, found), 202)
+
+
+def check_name(name: str | None) -> str:
+    if name and (len(name) > 180 or not plain_name.regex.search(name)):
+        raise BadRequest("A name has no @, : or / in it, and up to 180 letters.", param="name")
+    return name or ""
+
+
+def installed(model: Model) -> dict[str, Any]:
+    return {
+        "message": f"Model '{model.name}' installed successfully",
+        "model_name": model.name,
+        "model_id": model.huggingface_id,
+        "status": "installed",
+        "estimated_memory_gb": shapes.gigabytes(model.memory_bytes),
+    }
+
+
+def installing(download: Download, found: HubModel) -> dict[str, Any]:
+    name = download.model_name
+    return {
+        "message": f"Model '{name}' is being downloaded",
+        "model_name": name,
+        "model_id": download.repository,
+        "status": "downloading",
+        "estimated_memory_gb": shapes.gigabytes(found.memory_bytes),
+        "size_gb": shapes.gigabytes(found.download_bytes),
+        "job_id": str(download.uuid),
+        "status_url": f"/v1/manager/models/{name}/status",
+    }
+
+
+# -- delete ---------------------------------------------------------------------------------------
+
+
+async def delete(request: HttpRequest, name: str) -> HttpResponse:
+    """`outside=true` also deletes the files of a folder that was only registered here."""
+    model = await Model.objects.aresolve(name)
+    files, outside = flag(request, "remove_files", True), flag(request, "outside", False)
+    await sync_to_async(removal.check_may_go)(model)
+    await get_runtime().pool.unload(model.key)
+    done = await sync_to_async(removal.remove)(model, files=files, outside=outside)
+    return json_response(
+        {
+            "message": f"Model '{model.name}' deleted successfully",
+            "removed_files": done.files,
+            "status": "deleted",
+            "freed_bytes": done.freed_bytes,
+        }
+    )
+
+
+def flag(request: HttpRequest, name: str, default: bool) -> bool:
+    text = request.GET.get(name, str(default)).lower()
+    if text not in TRUTH:
+        raise BadRequest(f"{name} must be true or false", param=name)
+    return TRUTH[text]
+
+
+# -- watch ----------------------------------------------------------------------------------------
+
+
+@json_api("GET", shape="detail")
+async def models(request: HttpRequest) -> HttpResponse:
+    rows = [model async for model in Model.objects.all()]
+    every = [shapes.summary(one) for one in join(rows, get_runtime().pool)]
+    return json_response({"models": every})
+
+
+@json_api("GET", shape="detail")
+async def status(request: HttpRequest, name: str) -> HttpResponse:
+    """Of a model that is here, or of one that is still on its way."""
+    download = await sync_to_async(Download.objects.named)(name)
+    try:
+        one = listed(await Model.objects.aresolve(name), get_runtime().pool)
+    except ModelNotFound:
+        if download is None:
+            raise
+        return json_response(status_of_download(download))
+    under_way = download_facts(download) if download else {}
+    return json_response({**status_of_model(one), **under_way})
+
+
+def status_of_model(one: Listed) -> dict[str, Any]:
+    state = one.state
+    return {
+        "name": one.model.name,
+        "status": state.status,
+        "loaded": state.is_loaded,
+        "loaded_at": shapes.moment(state.loaded_at),
+        "last_used_at": shapes.moment(state.last_used_at or one.model.last_used_at),
+        "memory_usage_gb": shapes.gigabytes(state.memory_bytes),
+        "queue_position": None,
+        "load_progress": state.percent if state.status == "loading" else None,
+        "waiting": state.waiting,
+        "error_message": state.reason or None,
+    }
+
+
+def status_of_download(download: Download) -> dict[str, Any]:
+    running = download.status == Download.Status.RUNNING
+    return {
+        "name": download.model_name,
+        "status": "downloading" if running else str(download.status),
+        "loaded": False,
+        "loaded_at": None,
+        "last_used_at": None,
+        "memory_usage_gb": 0.0,
+        "queue_position": None,
+        "error_message": download.error or None,
+        **download_facts(download),
+    }
+
+
+def download_facts(download: Download) -> dict[str, Any]:
+    return {
+        "download_progress": round(100 * download.progress, 1),
+        "download_stage": str(download.status),
+        "download_status": download.error or download.note or download.get_status_display(),
+        "downloaded_mb": round(download.done_bytes / 1e6, 1),
+        "total_mb": round(download.total_bytes / 1e6, 1),
+        "download_speed_mbps": round(download.speed_bytes / 1e6, 2),
+        "download_eta_seconds": download.seconds_left,
+        "job_id": str(download.uuid),
+    }
+
+
+@json_api("POST", shape="detail")
+async def priority(request: HttpRequest, name: str) -> HttpResponse:
+    """Reorders what waits to be downloaded. `applied` says whether anything was waiting."""
+    wanted = check_priority(body_of(request, Priority).priority)
+    download = await sync_to_async(Download.objects.named)(name)
+    if download is not None:
+        await sync_to_async(download.set_priority)(wanted)
+        called = download.model_name
+    else:
+        called = (await Model.objects.aresolve(name)).name
+    return json_response(
+        {
+            "model": called,
+            "priority": wanted,
+            "message": "Priority update requested",
+            "applied": download is not None,
+        }
+    )
