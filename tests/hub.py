@@ -208,7 +208,7 @@ def make_handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 self.refuse(404, {"X-Error-Code": "RepoNotFound"})
                 return True
             token = self.headers.get("Authorization", "").removeprefix("Bearer ")
-            if repository.gated and token != hub.knobs.token:
+            if repository.gated and (not token or token != hub.knobs.token):
                 status = 403 if token else 401
                 self.refuse(status, {"X-Error-Code": "GatedRepo"})
                 return True

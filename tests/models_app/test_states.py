@@ -44,14 +44,17 @@ def test_the_status_follows_the_pool(
 @pytest.mark.parametrize(
     ("changes", "minutes"),
     [
-        ({"last_used_at": NOW - timedelta(minutes=5, seconds=1)}, 5),
-        ({"last_used_at": None, "loaded_at": NOW - timedelta(minutes=2, seconds=1)}, 2),
+        ({"last_used_at": timedelta(minutes=5, seconds=1)}, 5),
+        ({"last_used_at": None, "loaded_at": timedelta(minutes=2, seconds=1)}, 2),
         ({"in_flight": 1}, None),
         ({"state": "loading"}, None),
     ],
 )
 def test_idle_time_counts_from_the_last_use(changes: dict[str, Any], minutes: int | None) -> None:
-    assert state_of(Model(path="/m"), resident(**changes)).idle_minutes == minutes
+    now = datetime.now(UTC)
+    times = {name: now - ago for name, ago in changes.items() if isinstance(ago, timedelta)}
+    state = state_of(Model(path="/m"), resident(**{**changes, **times}))
+    assert state.idle_minutes == minutes
 
 
 def test_the_digest_changes_with_what_is_shown() -> None:

@@ -11,6 +11,7 @@ from mlxgui.engine.backends.batch import RowPlan
 from mlxgui.engine.backends.prompts import Prompt, as_template_tool
 from mlxgui.engine.backends.rows import Choice
 from mlxgui.engine.backends.stops import machine_with_stops
+from mlxgui.engine.backends.thinking import ThinkingBudget
 from mlxgui.engine.output.splitter import Splitter
 
 MACHINES_KEPT = 64
@@ -40,6 +41,14 @@ class ChoiceMaker:
             ends = [token for sequence in self.eos for token in sequence]
             position = partial(getattr, plan, "position")
             plan.processors.append(sampling.not_before(ends, request.min_tokens, position))
+        if request.thinking_budget and self.tokenizer.has_thinking:
+            plan.matcher = ThinkingBudget(
+                request.thinking_budget,
+                tuple(self.tokenizer.think_start_tokens),
+                tuple(self.tokenizer.think_end_tokens),
+                is_open=prompt.starts_in_thinking,
+                inner=plan.matcher,
+            )
         return Choice(index, plan, self._splitter(prompt, index), self.tokenizer.detokenizer)
 
     def _splitter(self, prompt: Prompt, index: int) -> Splitter:

@@ -15,6 +15,7 @@ from mlx_lm.models.cache import LRUPromptCache
 
 from mlxgui.engine.backends import Output, sampling
 from mlxgui.engine.backends.choices import ChoiceMaker
+from mlxgui.engine.backends.grammar import mask
 from mlxgui.engine.backends.loading import (
     bound_buffer_cache,
     embedding_rows,
@@ -93,6 +94,7 @@ class TextBackend:
             max_chunk_tokens=options.prefill_step_tokens,
             max_kv_tokens=options.max_kv_tokens,
             on_segment=self._store_segment,
+            mask_rows=mask,
             tokens_per_second=self._tokens_per_second,
         )
 

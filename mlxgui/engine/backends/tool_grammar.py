@@ -155,7 +155,7 @@ class _Rules:
     def _value(self, schema: Any, how: Parameters, tail: str) -> str:
         """A value with what closes it: free text must know its end."""
         if _is_text(schema) and not how.json_strings:
-            return self._text(schema, how.quote, f"{how.quote}{tail}")
+            return self._text(schema, how, f"{how.quote}{tail}")
         return f"{self._structured(schema, how)} {self.literal(tail)}"
 
     def _structured(self, schema: dict[str, Any], how: Parameters) -> str:
@@ -176,17 +176,17 @@ class _Rules:
         item = self.rule(self._value(self._resolved(schema.get("items", {})), how, ""))
         return self.rule(f'"[" ({item} ({between} {item})*)? "]"')
 
-    def _text(self, schema: dict[str, Any], opening: str, closing: str) -> str:
-        choices = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
-        if choices:
+    def _text(self, schema: dict[str, Any], how: Parameters, closing: str) -> str:
+        opening = self.literal(how.quote)
+        if choices := _choices(schema):
             options = " | ".join(_quoted(str(value)) or '""' for value in choices)
-            return f"{self.literal(opening)} ({options}) {self.literal(closing)}"
+            return f"{opening} ({options}) {self.literal(closing)}"
         special = self._split.search(closing)
         if special is None:  # the text goes up to where the closing mark first appears
-            name = self.rule("/(.|\\n)*/")
+            name = self.rule(f"/{how.free_text}/")
             self.lines[-1] = self.lines[-1].replace(":", f"[suffix={_quoted(closing)}]:", 1)
-            return f"{self.literal(opening)} {name}"
-        return f"{self.literal(opening)} /(.|\\n)*/ {self.literal(closing[special.start() :])}"
+            return f"{opening} {name}"
+        return f"{opening} /{how.free_text}/ {self.literal(closing[special.start() :])}"
 
     def _resolved(self, schema: Any) -> dict[str, Any]:
         """Behind a reference into the tool's own definitions; anything for what is no schema."""
@@ -205,10 +205,13 @@ def _get(schema: Any, key: str) -> Any:
 def _is_text(schema: dict[str, Any]) -> bool:
     """Whether the family writes the value as text, not as JSON."""
     kinds = schema.get("type")
-    choices = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
-    if choices:
+    if choices := _choices(schema):
         return all(isinstance(value, str) for value in choices)
     return kinds == "string" or (isinstance(kinds, list) and "string" in kinds)
+
+
+def _choices(schema: dict[str, Any]) -> list[Any]:
+    return list(schema.get("enum") or ([schema["const"]] if "const" in schema else []))
 
 
 def _quoted(text: str) -> str:

@@ -14,6 +14,8 @@ class Parameters(Struct, frozen=True):
     between: str = ""
     quote: str = ""
     """Around strings."""
+    free_text: str = r"(.|\n)*"
+    """What strings may hold, as a pattern."""
     json_strings: bool = False
     bare_keys: bool = False
     """Objects inside have keys without quotes."""
@@ -98,6 +100,8 @@ WRITINGS: dict[str, Writing] = {
     ),
     "function_gemma": Writing(
         "<start_function_call>call:«name»{«arguments»}<end_function_call>",
-        parameters=Parameters("«key»:«value»", between=",", quote="<escape>", flat=True),
+        parameters=Parameters(
+            "«key»:«value»", between=",", quote="<escape>", free_text="[^{}]*", flat=True
+        ),
     ),
 }
