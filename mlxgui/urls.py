@@ -9,6 +9,7 @@ urlpatterns = [
     path("", include("chat_app.api_urls")),
     path("chat/", include("chat_app.urls")),
     path("library/", include("models_app.urls")),
+    path("discover/", include("models_app.discover_urls")),
     path("training/", include("training_app.urls")),
     path("admin/", admin.site.urls),
 ]

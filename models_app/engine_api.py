@@ -1,5 +1,6 @@
 """/api/engine/models: the same models, as Silicon Studio's clients ask for them."""
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from mlxgui.runtime import get_runtime
 from models_app import engine_shapes as shapes
 from models_app import removal
 from models_app.downloads import Download
-from models_app.folders import model_folders
+from models_app.folders import folders_with_config
 from models_app.inspection import BrokenFolder
 from models_app.library import ascan, register
 from models_app.manager_api import body_of
@@ -111,16 +112,11 @@ def folder_of(path: str) -> Path:
 
 
 def register_all(folder: Path, name: str) -> list[Model]:
-    """Blocking. A folder below the models folder is listed by the scan as it is."""
+    """Blocking. The folder itself where it is a model, else each model in it."""
     if (folder / "config.json").is_file():
         return [register(folder, name)]
-    found = []
-    for candidate in model_folders(folder, (folder,), SCAN_DEPTH):
-        if (candidate.path / "config.json").is_file():
-            found.append(register(candidate.path, candidate.name))
-        if len(found) >= MOST_FOLDERS:
-            break
-    return found
+    found = itertools.islice(folders_with_config(folder, SCAN_DEPTH), MOST_FOLDERS)
+    return [register(path) for path in found]
 
 
 @engine_api("GET")

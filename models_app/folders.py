@@ -49,6 +49,15 @@ def model_folders(root: Path, roots: tuple[Path, ...], depth: int = 2) -> Iterat
             yield Candidate(folder, folder.name, Source.FOLDER, roots)
 
 
+def folders_with_config(root: Path, depth: int) -> Iterator[Path]:
+    """Folders that say they are models, however they are sorted. Links are not followed."""
+    for folder in _folders(root):
+        if (folder / "config.json").is_file():
+            yield folder
+        elif depth > 1 and not folder.is_symlink():
+            yield from folders_with_config(folder, depth - 1)
+
+
 def _only_sorts(folder: Path) -> bool:
     if folder.is_symlink() or (folder / "config.json").exists():
         return False

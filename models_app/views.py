@@ -16,6 +16,7 @@ from models_app.loading import begin_load
 from models_app.models import Model
 from models_app.recommendation import download_command, suggest
 from models_app.states import Listed, digest, join
+from models_app.underway import offer_of, under_way
 
 TEMPLATE = "models_app/library.html"
 answer = sync_to_async(page)  # sessions and messages are read while a template renders
@@ -28,7 +29,9 @@ async def library(request: HttpRequest) -> HttpResponse:
     suggestion = suggest(machine.usable_bytes)
     context = {
         **_live(models),
+        **await under_way(),
         "suggestion": suggestion,
+        "suggested": await offer_of(suggestion.repository),
         "command": download_command(suggestion, settings.HOME.models),
         "folder": settings.HOME.models,
         "cache": await ahub_cache(),

@@ -20,8 +20,10 @@ TEMPLATE = """
 {%- endif -%}
 {%- for message in messages -%}
 {{- '<|im_start|>' + message.role + '\\n' + message.content -}}
-{%- for tool_call in message.tool_calls or [] -%}
-{{- '<tool_call>' + {'name': tool_call.function.name} | tojson + '</tool_call>' -}}
+{%- for call in message.tool_calls or [] -%}
+{%- set tool_call = call.function -%}
+{{- '<tool_call>' + {'name': tool_call.name, 'arguments': tool_call.arguments} | tojson -}}
+{{- '</tool_call>' -}}
 {%- endfor -%}
 {{- '<|im_end|>\\n' -}}
 {%- endfor -%}

@@ -61,8 +61,29 @@ class StreamOptions(Struct):
     include_usage: bool = False
 
 
+class JsonSchemaIn(Struct):
+    schema: dict[str, Any] = {}
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
 class ResponseFormat(Struct):
-    type: str
+    """OpenAI's three types; “regex” and “grammar” (Lark or EBNF) are extensions."""
+
+    type: Literal["text", "json_object", "json_schema", "regex", "grammar"]
+    json_schema: JsonSchemaIn | None = None
+    regex: str | None = None
+    grammar: str | None = None
+
+
+class NamedFunction(Struct):
+    name: str
+
+
+class NamedTool(Struct):
+    function: NamedFunction
+    type: Literal["function"] = "function"
 
 
 class Body(Struct, kw_only=True):
@@ -88,7 +109,7 @@ class Body(Struct, kw_only=True):
     stop: str | list[str] | None = None
     seed: int | None = None
     tools: list[ToolIn] | None = None
-    tool_choice: Any = None
+    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None

@@ -27,3 +27,20 @@ def idle_time(minutes: int) -> str:
     if minutes < 60:
         return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+@register.filter
+def duration(seconds: int | None) -> str:
+    """How long it still takes, as one says it."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return "less than a minute"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@register.filter
+def share(done: int, total: int) -> int:
+    """Whole percents."""
+    return int(100 * done / total) if total else 0

@@ -36,6 +36,7 @@ def count(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
         return made[-1]
 
     monkeypatch.setattr(Download, "KIND", "fake")
+    monkeypatch.setattr(Download, "on_success", lambda job, outcome: None)
     monkeypatch.setattr(Download, "describe", lambda job: knobs[job.repository])
     yield make
     for job in made:

@@ -7,7 +7,8 @@ from mlx_lm.generate import TextStateMachine
 from msgspec import structs
 
 from mlxgui.engine.backends import sampling
-from mlxgui.engine.backends.batch import RowPlan
+from mlxgui.engine.backends.constraints import Constraints
+from mlxgui.engine.backends.drawing import RowPlan
 from mlxgui.engine.backends.prompts import Prompt, as_template_tool
 from mlxgui.engine.backends.rows import Choice
 from mlxgui.engine.backends.stops import machine_with_stops
@@ -22,9 +23,13 @@ class ChoiceMaker:
     tokenizer: mlx-lm's TokenizerWrapper.
     vocabulary: width of the logits.
     eos: token sequences that end a turn.
+    constraints: the grammars of this model.
     """
 
-    def __init__(self, tokenizer: Any, vocabulary: int, eos: list[list[int]]) -> None:
+    def __init__(
+        self, tokenizer: Any, vocabulary: int, eos: list[list[int]], constraints: Constraints
+    ) -> None:
+        self.constraints = constraints
         self.tokenizer = tokenizer
         self.vocabulary = vocabulary
         self.eos = eos
@@ -41,6 +46,9 @@ class ChoiceMaker:
             ends = [token for sequence in self.eos for token in sequence]
             position = partial(getattr, plan, "position")
             plan.processors.append(sampling.not_before(ends, request.min_tokens, position))
+        if prompt.grammar is not None:
+            thinking = self.constraints.thinking(request, prompt.starts_in_thinking)
+            plan.matcher = prompt.grammar.matcher(thinking)
         if request.thinking_budget and self.tokenizer.has_thinking:
             plan.matcher = ThinkingBudget(
                 request.thinking_budget,
@@ -63,6 +71,8 @@ class ChoiceMaker:
             stop=list(stop),
             tool_parser=self.tokenizer.tool_parser,
             tools=[as_template_tool(tool) for tool in request.tools],
+            markers=(self.tokenizer.tool_call_start or "", self.tokenizer.tool_call_end or ""),
+            max_calls=0 if request.parallel_tool_calls else 1,
             index=index,
         )
 

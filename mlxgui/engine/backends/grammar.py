@@ -42,7 +42,8 @@ CACHED = 64
 LIMITS = LLParserLimits(verbose_errors=False)
 """Otherwise the library's own: a compilation ends within some 0.3 s, a step within some 20 ms."""
 
-_SHIFTS = mx.arange(32, dtype=mx.uint32)
+# Data, not an operation: this module is imported on another thread than it is used on.
+_SHIFTS = mx.array(np.arange(32, dtype=np.uint32))
 
 
 class Grammars:

@@ -26,6 +26,8 @@ class Prompt(msgspec.Struct):
     starts_in_thinking: bool
     max_tokens: int
     request: GenerationRequest
+    grammar: Any = None
+    """What `backends.constraints` compiled for it; None = every token may come."""
 
 
 class Prompter:

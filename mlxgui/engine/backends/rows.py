@@ -5,7 +5,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from mlxgui.engine.backends.batch import Report, RowPlan
+from mlxgui.engine.backends.batch import Report
+from mlxgui.engine.backends.drawing import RowPlan
 from mlxgui.engine.backends.prompts import Prompt
 from mlxgui.engine.backends.scheduler import Entry
 from mlxgui.engine.output.splitter import Splitter
@@ -47,10 +48,7 @@ class Choice(Struct, eq=False):
     def finish(self, reason: FinishReason) -> list[Event]:
         self.is_finished = True
         rest = self.splitter.finish(stopped=reason == "stop")
-        if self.splitter.calls:
-            reason = "tool_calls"
-        elif self.splitter.is_stopped:
-            reason = "stop"
+        reason = self.splitter.reason(reason)
         return [*rest, Finished(reason, self.splitter.stop_text, self.index)]
 
 

@@ -15,7 +15,8 @@ from mlx_lm.generate import StopSequences
 from mlx_lm.models.cache import make_prompt_cache
 from msgspec import Struct
 
-from mlxgui.engine.backends.batch import Batch, MaskRows, Prefill, RowPlan
+from mlxgui.engine.backends.batch import Batch, MaskRows, Prefill
+from mlxgui.engine.backends.drawing import RowPlan
 
 TOGETHER_SECONDS = 0.15
 """Short prompts share a prefill as long as it stays below; more only delays the first of them."""

@@ -15,6 +15,7 @@ from mlx_lm.models.cache import LRUPromptCache
 
 from mlxgui.engine.backends import Output, sampling
 from mlxgui.engine.backends.choices import ChoiceMaker
+from mlxgui.engine.backends.constraints import Constraints
 from mlxgui.engine.backends.grammar import mask
 from mlxgui.engine.backends.loading import (
     bound_buffer_cache,
@@ -76,7 +77,9 @@ class TextBackend:
         self.prompt_cache = LRUPromptCache(PROMPT_CACHE_ENTRIES, spec.options.prompt_cache_bytes)
         self._tokens_per_second = prefill_speed(self.model)
         self.eos = [[int(token)] for token in sorted(self.tokenizer.eos_token_ids)]
-        self.choices = ChoiceMaker(self.tokenizer, self.vocabulary, self.eos)
+        ends = [token for (token,) in self.eos]
+        self.constraints = Constraints(self.tokenizer, self.vocabulary, ends)
+        self.choices = ChoiceMaker(self.tokenizer, self.vocabulary, self.eos, self.constraints)
         self._new_scheduler()
         return {
             "thinking": bool(self.tokenizer.has_thinking),
@@ -105,7 +108,10 @@ class TextBackend:
         if request.n > self.spec.options.max_parallel:
             most = self.spec.options.max_parallel
             raise BadRequest(f"n may be at most {most} with this model.", param="n")
-        return self.prompter.prompt(request)
+        request = self.constraints.shown(request)
+        prompt = self.prompter.prompt(request)
+        prompt.grammar = self.constraints.compiled(request)
+        return prompt
 
     def add(self, id: int, prepared: Prompt) -> None:
         choices = [self.choices.make(prepared, index) for index in range(prepared.request.n)]
@@ -127,6 +133,8 @@ class TextBackend:
             segments, last = [*segments, whole[:-1]], whole[-1]
         for choice in open_choices:
             choice.plan.position, choice.plan.has_begun = len(choice.generated), False
+            if choice.plan.matcher is not None:
+                choice.plan.matcher.replay(choice.generated)
         row.entry = Entry(
             id=row.id,
             segments=segments,
@@ -216,6 +224,10 @@ class TextBackend:
             tokens, cache = list(response.all_tokens), response.prompt_cache
             self.prompt_cache.insert_cache("", tokens, cache)
             del self.by_uid[choice.uid]
+            matcher = choice.plan.matcher
+            if matcher is not None and matcher.failure:
+                self._give_up(row, RuntimeError(f"no token fits ({matcher.failure})"), out)
+                return
             self._finish(row, choice, reason, out)
         elif choice.splitter.is_stopped:
             self._remove(row, [choice.uid])
@@ -254,6 +266,9 @@ class TextBackend:
 
     def _give_up(self, row: Row, error: Exception, out: list[Output]) -> None:
         del self.rows[row.id]
+        left = [choice.uid for choice in row.choices if choice.uid in self.by_uid]
+        if left:
+            self._remove(row, left)
         out.append((row.id, EngineError(f"The model failed on this request: {_one_line(error)}")))
 
     def _forget_arrays(self) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mlxgui.engine.backends.batch import Matcher
+from mlxgui.engine.backends.drawing import Matcher
 
 
 class ThinkingBudget:
@@ -26,10 +26,14 @@ class ThinkingBudget:
     ) -> None:
         self._budget = budget
         self._start, self._end = start, end
-        self._is_open = is_open
+        self._begins_open = self._is_open = is_open
         self._inner = inner
         self._spent = 0
         self._tail: list[int] = []
+
+    @property
+    def failure(self) -> str:
+        return self._inner.failure if self._inner is not None else ""
 
     def consume(self, token: int) -> None:
         longest = max(len(self._start), len(self._end))
@@ -50,6 +54,15 @@ class ThinkingBudget:
             bits.view(np.uint32)[token >> 5] |= np.uint32(1 << (token & 31))
         elif self._inner is not None:
             self._inner.fill(bits)
+
+    def replay(self, tokens: list[int]) -> None:
+        self._is_open, self._spent, self._tail = self._begins_open, 0, []
+        inner, self._inner = self._inner, None
+        for token in tokens:
+            self.consume(token)
+        self._inner = inner
+        if inner is not None:
+            inner.replay(tokens)
 
     def _ends_with(self, sequence: tuple[int, ...]) -> bool:
         return bool(sequence) and tuple(self._tail[-len(sequence) :]) == sequence
