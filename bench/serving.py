@@ -116,10 +116,8 @@ def print_table(numbers: Numbers, memory: dict[str, int], titles: list[str]) -> 
             speed, first = medians(numbers, title, streams)
             size = f"{memory[title] / 1e6:,.0f} MB" if title in memory else "–"
             print(f"| {streams} | {title} | {speed:,.0f} | {first * 1e3:.1f} ms | {size} |")
-    print()
-    print(
-        "| streams | tokens/s against the better peer | first token against the better peer | of the bare loop |"
-    )
+    print("\nAgainst the better peer at each point:\n")
+    print("| streams | tokens/s | time to first token | of the bare loop |")
     print("| --- | --- | --- | --- |")
     for streams in STREAMS:
         speed, first = ratios(numbers, titles, streams)

@@ -2,7 +2,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
-from models_app.models import Model, Source
+from models_app.models import Download, Model, Source
 
 SETTINGS = ("defaults", "kv_quantization", "pinned", "keep_alive_minutes", "autoload")
 IDENTITY = ("uuid", "path", "source", "huggingface_id", "author", "version")
@@ -43,3 +43,25 @@ class ModelAdmin(admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """A row goes with its folder: the next scan would bring back what is deleted here."""
         return obj is not None and obj.source == Source.REGISTERED
+
+
+@admin.register(Download)
+class DownloadAdmin(admin.ModelAdmin):
+    """To look at. The Library page has the buttons."""
+
+    list_display = ("repository", "status", "percent", "total", "created_at", "finished_at")
+    list_filter = ("status",)
+    search_fields = ("repository", "name")
+
+    @admin.display(description="size")
+    def total(self, download: Download) -> str:
+        return filesizeformat(download.total_bytes)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Download | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Download | None = None) -> bool:
+        return False

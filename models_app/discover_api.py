@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from mlxgui.api import error_response, json_api, json_response
 from mlxgui.engine.errors import BadRequest
@@ -17,7 +17,7 @@ from models_app.shapes import gigabytes, moment
 
 MOST = 100
 COMPATIBLE_SOURCE, COMPATIBLE_SIZE = 100, 20
-View = Callable[..., Coroutine[Any, Any, HttpResponse]]
+View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
 def hub_api(*methods: str) -> Callable[[View], View]:
@@ -26,7 +26,7 @@ def hub_api(*methods: str) -> Callable[[View], View]:
     def wrap(view: View) -> View:
         @json_api(*methods)
         @wraps(view)
-        async def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        async def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
                 return await view(request, *args, **kwargs)
             except HubFailed as failure:

@@ -31,7 +31,7 @@ async def discover(request: HttpRequest) -> HttpResponse:
     }  # fmt: skip
     if not await Model.objects.exclude(source="starter").aexists():
         context["suggestion"] = suggest(room)
-        context["suggested"] = await offer_of(context["suggestion"].repository)
+        context["suggested"] = await offer_of(suggest(room).repository)
     return await answer(request, TEMPLATE, context, partial="results")
 
 

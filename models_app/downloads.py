@@ -23,6 +23,8 @@ class DownloadQuerySet(JobQuerySet["Download"]):
         """Fetch it: a new row, or the one that there is, which goes on where it stopped."""
         check_repository(repository)
         if found := self.filter(repository=repository).exclude(status=Status.SUCCEEDED).first():
+            if name:
+                found.rename(name)
             found.resume()
         else:
             found = self._create_or_join(repository, name)
@@ -94,6 +96,9 @@ class Download(Job):
 
     def __str__(self) -> str:
         return f"download of {self.repository}"
+
+    def rename(self, name: str) -> None:
+        self._write(name=name)
 
     @property
     def model_name(self) -> str:

@@ -1,5 +1,6 @@
 """/api/engine/models: the same models, as Silicon Studio's clients ask for them."""
 
+import asyncio
 import itertools
 from pathlib import Path
 from typing import Annotated, Any
@@ -167,6 +168,10 @@ async def model_format(request: HttpRequest, name: str) -> HttpResponse:
         raise LoadFailed(str(reason)) from None
 
 
+def without_folder(rows: list[Model]) -> list[Model]:
+    return [row for row in rows if not Path(row.path).is_dir()]
+
+
 @engine_api("POST")
 async def verify(request: HttpRequest) -> HttpResponse:
     """Look at every folder again; entries whose folder is gone are orphans."""
@@ -174,7 +179,7 @@ async def verify(request: HttpRequest) -> HttpResponse:
     settings.HOME.make()
     await ascan()
     rows = [model async for model in Model.objects.all()]
-    gone = [row for row in rows if not Path(row.path).is_dir()]
+    gone = await asyncio.to_thread(without_folder, rows)
     orphans = [{"id": str(row.uuid), "name": row.name, "reason": row.error_message} for row in gone]
     if cleanup:
         await Model.objects.filter(pk__in=[row.pk for row in gone]).adelete()

@@ -160,7 +160,7 @@ def _kind_by_files(
 
 
 def kind_from(task: str, architecture: str) -> str:
-    """By the task the repository is filed under, else by the library that knows its architecture."""
+    """By the task that it is filed under, else by the library that knows its architecture."""
     if task in TASKS:
         return TASKS[task]
     for library, kind in (("mlx_lm", "text"), ("mlx_vlm", "vision")):

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from asgiref.sync import sync_to_async
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 
 from mlxgui.api import json_api, json_response
@@ -59,9 +60,11 @@ async def install(request: HttpRequest) -> HttpResponse:
 
 
 def check_name(name: str | None) -> str:
-    if name and (len(name) > 180 or not plain_name.regex.search(name)):
-        raise BadRequest("A name has no @, : or / in it, and up to 180 letters.", param="name")
-    return name or ""
+    try:
+        plain_name(name or "-")
+    except ValidationError as error:
+        raise BadRequest(" ".join(error.messages), param="name") from None
+    return (name or "")[:180]
 
 
 def installed(model: Model) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from msgspec import Struct
 from mlxgui.engine.memory import GIB
 from models_app.hub_facts import HubModel
 
-WIDTH, HEIGHT = 600, 180
+WIDTH, HEIGHT = 400, 180
 STEPS = 24
 
 

@@ -219,4 +219,6 @@ class ForgottenFolder(models.Model):
         return self.path
 
 
-from models_app.downloads import Download  # noqa: E402, F401  Django looks for rows in this module
+from models_app.downloads import Download  # noqa: E402  Django looks for rows in this module
+
+__all__ = ["Download", "ForgottenFolder", "Kind", "Model", "Source"]

@@ -1,6 +1,6 @@
 """A small real hub on this machine. The real huggingface_hub client talks to it by HF_ENDPOINT.
 
-Large files (LFS) are served by a second host, as on the real hub: `resolve` answers with a redirect.
+Large files (LFS) come from a second host, as on the real hub: `resolve` answers with a redirect.
 Knobs make trouble; counters say what was asked and how many bytes left.
 """
 
@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "c0ffee" + "0" * 34
@@ -60,7 +60,9 @@ class Hub:
         self.asked: list[str] = []
         self.held = threading.Event()
         self.go = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(self))
+        self._server = ThreadingHTTPServer(
+            ("127.0.0.1", 0), type("Bound", (Handler,), {"hub": self})
+        )
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self.other_url = f"http://localhost:{self._server.server_port}"
@@ -154,127 +156,125 @@ SORTS = {
 }
 
 
-def make_handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class Handler(BaseHTTPRequestHandler):
+    hub: ClassVar[Hub]
+    protocol_version = "HTTP/1.1"
 
-        def log_message(self, *args: Any) -> None:
-            pass
+    def log_message(self, *args: Any) -> None:
+        pass
 
-        def do_HEAD(self) -> None:
-            self.do_GET()
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
-        def do_GET(self) -> None:
-            hub.asked.append(f"{self.command} {self.path}")
-            for part, (status, headers) in list(hub.knobs.status.items()):
-                if part in self.path:
-                    return self.refuse(status, headers)
-            address = urlsplit(self.path)
-            path, question = unquote(address.path), parse_qs(address.query)
-            if path == "/api/models":
-                return self.list_models(question)
-            if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/(.+))?", path):
-                return self.model(*found.groups(), question)
-            if found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
-                return self.resolve(*found.groups())
-            if found := re.fullmatch(r"/large/([^/]+/[^/]+)/(.+)", path):
-                return self.send_file(found[2], hub.repositories[found[1]].files[found[2]])
-            self.refuse(404, {})
+    def do_GET(self) -> None:
+        self.hub.asked.append(f"{self.command} {self.path}")
+        for part, (status, headers) in list(self.hub.knobs.status.items()):
+            if part in self.path:
+                return self.refuse(status, headers)
+        address = urlsplit(self.path)
+        path, question = unquote(address.path), parse_qs(address.query)
+        if path == "/api/models":
+            return self.list_models(question)
+        if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/(.+))?", path):
+            return self.model(*found.groups(), question)
+        if found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            return self.resolve(*found.groups())
+        if found := re.fullmatch(r"/large/([^/]+/[^/]+)/(.+)", path):
+            return self.send_file(found[2], self.hub.repositories[found[1]].files[found[2]])
+        self.refuse(404, {})
 
-        def refuse(self, status: int, headers: dict[str, str]) -> None:
-            self.answer(b'{"error": "refused"}', status, headers)
+    def refuse(self, status: int, headers: dict[str, str]) -> None:
+        self.answer(b'{"error": "refused"}', status, headers)
 
-        def answer(self, body: bytes, status: int = 200, headers: Any = None) -> None:
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+    def answer(self, body: bytes, status: int = 200, headers: Any = None) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
-        def send_json(self, value: Any) -> None:
-            self.answer(json.dumps(value).encode(), headers={"Content-Type": "application/json"})
+    def send_json(self, value: Any) -> None:
+        self.answer(json.dumps(value).encode(), headers={"Content-Type": "application/json"})
 
-        def list_models(self, question: dict[str, list[str]]) -> None:
-            found = [one for one in hub.repositories.items() if matches(*one, question)]
-            sort = question.get("sort", ["trendingScore"])[0]
-            found.sort(key=SORTS[sort], reverse=True)
-            limit = int(question.get("limit", ["1000"])[0])
-            self.send_json([describe(*one, question) for one in found[:limit]])
+    def list_models(self, question: dict[str, list[str]]) -> None:
+        found = [one for one in self.hub.repositories.items() if matches(*one, question)]
+        sort = question.get("sort", ["trendingScore"])[0]
+        found.sort(key=SORTS[sort], reverse=True)
+        limit = int(question.get("limit", ["1000"])[0])
+        self.send_json([describe(*one, question) for one in found[:limit]])
 
-        def is_refused(self, name: str) -> bool:
-            repository = hub.repositories.get(name)
-            if repository is None:
-                self.refuse(404, {"X-Error-Code": "RepoNotFound"})
-                return True
-            token = self.headers.get("Authorization", "").removeprefix("Bearer ")
-            if repository.gated and (not token or token != hub.knobs.token):
-                status = 403 if token else 401
-                self.refuse(status, {"X-Error-Code": "GatedRepo"})
-                return True
-            return False
+    def is_refused(self, name: str) -> bool:
+        repository = self.hub.repositories.get(name)
+        if repository is None:
+            self.refuse(404, {"X-Error-Code": "RepoNotFound"})
+            return True
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if repository.gated and (not token or token != self.hub.knobs.token):
+            status = 403 if token else 401
+            self.refuse(status, {"X-Error-Code": "GatedRepo"})
+            return True
+        return False
 
-        def model(
-            self, name: str, what: str | None, revision: str, question: dict[str, list[str]]
-        ) -> None:
-            repository = hub.repositories.get(name)
-            if repository is None:
-                return self.refuse(404, {"X-Error-Code": "RepoNotFound"})
-            if revision not in (None, "main", repository.commit):
-                return self.refuse(404, {"X-Error-Code": "RevisionNotFound"})
-            if what == "tree":
-                return self.send_json(tree(repository))
-            self.send_json(describe(name, repository, question))
+    def model(
+        self, name: str, what: str | None, revision: str, question: dict[str, list[str]]
+    ) -> None:
+        repository = self.hub.repositories.get(name)
+        if repository is None:
+            return self.refuse(404, {"X-Error-Code": "RepoNotFound"})
+        if revision not in (None, "main", repository.commit):
+            return self.refuse(404, {"X-Error-Code": "RevisionNotFound"})
+        if what == "tree":
+            return self.send_json(tree(repository))
+        self.send_json(describe(name, repository, question))
 
-        def resolve(self, name: str, revision: str, path: str) -> None:
-            if self.is_refused(name):
-                return
-            repository = hub.repositories[name]
-            data = repository.files.get(path)
-            if revision not in ("main", repository.commit) or data is None:
-                code = "EntryNotFound" if data is None else "RevisionNotFound"
-                return self.refuse(404, {"X-Error-Code": code, "X-Repo-Commit": repository.commit})
-            headers = {"X-Repo-Commit": repository.commit, "ETag": f'"{etag(data)}"'}
-            if len(data) < LFS_FROM_BYTES:
-                return self.send_file(path, data, headers)
-            headers["X-Linked-Etag"] = f'"{sha256(data)}"'
-            headers["X-Linked-Size"] = str(len(data))
-            headers["Location"] = f"{hub.other_url}/large/{name}/{path}"
-            self.answer(b"", 302, headers)
+    def resolve(self, name: str, revision: str, path: str) -> None:
+        if self.is_refused(name):
+            return
+        repository = self.hub.repositories[name]
+        data = repository.files.get(path)
+        if revision not in ("main", repository.commit) or data is None:
+            code = "EntryNotFound" if data is None else "RevisionNotFound"
+            return self.refuse(404, {"X-Error-Code": code, "X-Repo-Commit": repository.commit})
+        headers = {"X-Repo-Commit": repository.commit, "ETag": f'"{etag(data)}"'}
+        if len(data) < LFS_FROM_BYTES:
+            return self.send_file(path, data, headers)
+        headers["X-Linked-Etag"] = f'"{sha256(data)}"'
+        headers["X-Linked-Size"] = str(len(data))
+        headers["Location"] = f"{self.hub.other_url}/large/{name}/{path}"
+        self.answer(b"", 302, headers)
 
-        def send_file(self, path: str, data: bytes, headers: Any = None) -> None:
-            begin, end, status = 0, len(data), 200
-            headers = {**(headers or {}), "Accept-Ranges": "bytes"}
-            if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
-                begin, end = int(asked[1]), min(int(asked[2] or len(data) - 1) + 1, len(data))
-                status = 206
-                headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(data)}"
-            body = data[begin:end]
-            if hub.knobs.wrong[path] > 0:
-                hub.knobs.wrong[path] -= 1
-                body = bytes(len(body))
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.send_body(path, body)
+    def send_file(self, path: str, data: bytes, headers: Any = None) -> None:
+        begin, end, status = 0, len(data), 200
+        headers = {**(headers or {}), "Accept-Ranges": "bytes"}
+        if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+            begin, end = int(asked[1]), min(int(asked[2] or len(data) - 1) + 1, len(data))
+            status = 206
+            headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(data)}"
+        body = data[begin:end]
+        if self.hub.knobs.wrong[path] > 0:
+            self.hub.knobs.wrong[path] -= 1
+            body = bytes(len(body))
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.send_body(path, body)
 
-        def send_body(self, path: str, body: bytes) -> None:
-            cuts = hub.knobs.cut.get(path)
-            cut = cuts.pop(0) if cuts else len(body)
-            hold = hub.knobs.hold.get(path, len(body) + 1)
-            try:
-                for start in range(0, min(cut, len(body)), CHUNK):
-                    piece = body[start : min(start + CHUNK, cut)]
-                    if start + len(piece) > hold and not hub.go.is_set():
-                        hub.held.set()
-                        hub.go.wait()
-                    self.wfile.write(piece)
-                    hub.served[path] += len(piece)
-            except OSError:
-                self.close_connection = True
-            if cut < len(body):
-                self.close_connection = True
-
-    return Handler
+    def send_body(self, path: str, body: bytes) -> None:
+        cuts = self.hub.knobs.cut.get(path)
+        cut = cuts.pop(0) if cuts else len(body)
+        hold = self.hub.knobs.hold.get(path, len(body) + 1)
+        try:
+            for start in range(0, min(cut, len(body)), CHUNK):
+                piece = body[start : min(start + CHUNK, cut)]
+                if start + len(piece) > hold and not self.hub.go.is_set():
+                    self.hub.held.set()
+                    self.hub.go.wait()
+                self.wfile.write(piece)
+                self.hub.served[path] += len(piece)
+        except OSError:
+            self.close_connection = True
+        if cut < len(body):
+            self.close_connection = True

@@ -7,12 +7,12 @@ import os
 import signal
 import sys
 import time
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from mlxgui.engine import protocol
+from mlxgui.engine.bounded_log import BoundedLog
 from mlxgui.engine.errors import (
     EngineError,
     LoadFailed,
@@ -21,81 +21,18 @@ from mlxgui.engine.errors import (
     WorkerDied,
     from_code,
 )
-from mlxgui.engine.types import Alive, Done, Event, GenerationRequest, ModelSpec, Text, Thinking
+from mlxgui.engine.stream import Stream
+from mlxgui.engine.types import Alive, Event, GenerationRequest, ModelSpec
 
 State = Literal["starting", "ready", "stopping", "stopped"]
 
 START_SECONDS = 60.0
 """To import the libraries and say so; loading the model has no bound of its own."""
-LOG_BYTES = 1 << 20
 READ_BYTES = 1 << 18
 PROJECT = Path(__file__).resolve().parent.parent.parent
 # Workers get their model's files and nothing else: no network, no tokens of the hub.
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 _SECRETS = ("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN", "MLX_GUI_SECRET_KEY", "MLX_GUI_API_KEY")
-
-
-class Stream:
-    """The events of one request, as they come. Text that piles up unread becomes one event."""
-
-    def __init__(self, deadline: float | None = None) -> None:
-        self.deadline = deadline
-        self._events: deque[Event] = deque()
-        self._error: EngineError | None = None
-        self._arrived = asyncio.Event()
-        self.ended = False
-        self.last_at = time.monotonic()
-
-    def push(self, event: Event) -> None:
-        self.last_at = time.monotonic()
-        last = self._events[-1] if self._events else None
-        if isinstance(event, Text | Thinking) and type(last) is type(event):
-            assert isinstance(last, Text | Thinking)
-            if last.index == event.index:
-                self._events[-1] = type(event)(last.text + event.text, event.index)
-                return
-        self._events.append(event)
-        self.ended = self.ended or isinstance(event, Done)
-        self._arrived.set()
-
-    def fail(self, error: EngineError) -> None:
-        if not self.ended:
-            self._error = error
-            self.ended = True
-            self._arrived.set()
-
-    async def events(self) -> AsyncIterator[Event]:
-        """Until `Done`. Raises the EngineError that ended it otherwise."""
-        while True:
-            while self._events:
-                event = self._events.popleft()
-                yield event
-                if isinstance(event, Done):
-                    return
-            if self._error is not None:
-                raise self._error
-            self._arrived.clear()
-            await self._arrived.wait()
-
-
-class BoundedLog:
-    """A child's stderr in a file of at most `LOG_BYTES`, and the one before it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab")
-
-    def write(self, data: bytes) -> None:
-        if self._file.tell() + len(data) > LOG_BYTES:
-            self._file.close()
-            self.path.replace(self.path.with_suffix(".old.log"))
-            self._file = self.path.open("wb")
-        self._file.write(data[-LOG_BYTES:])
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class Worker:
@@ -277,12 +214,12 @@ class Worker:
                 if (answer := self._answers.get(id)) and not answer.done():
                     answer.set_result(value)
             case protocol.Ready():
-                self._ready.set_result(None)
+                _settle(self._ready)
             case protocol.Loading(fraction):
                 self.progress = fraction
             case protocol.Loaded(facts):
                 self.progress, self.facts = 1.0, facts
-                self._loaded.set_result(None)
+                _settle(self._loaded)
 
     def _failed(self, id: int, error: EngineError) -> None:
         if not id and not self._loaded.done():
@@ -304,3 +241,9 @@ class Worker:
         assert self._process.stderr is not None
         while data := await self._process.stderr.read(1 << 16):
             self._log.write(data)
+
+
+def _settle(waited_for: asyncio.Future[None]) -> None:
+    """The child's word may come after its worker was told to stop."""
+    if not waited_for.done():
+        waited_for.set_result(None)

@@ -4,7 +4,6 @@ On four kinds of memory: full attention, sliding window, convolution beside atte
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,20 @@ from tests.engine.backend import load_text, run
 
 pytestmark = pytest.mark.model
 
-WORDS = "class import function value return object list the of a module string".split()
+WORDS = [
+    "class",
+    "import",
+    "function",
+    "value",
+    "return",
+    "object",
+    "list",
+    "the",
+    "of",
+    "a",
+    "module",
+    "string",
+]
 PROMPTS = [" ".join(WORDS[(i * 7 + k * k) % len(WORDS)] for k in range(2 + i)) for i in range(50)]
 TOKENS = 10
 

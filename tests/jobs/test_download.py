@@ -1,4 +1,4 @@
-"""Downloads: the real body in a real process, through the real huggingface_hub, from a local hub."""
+"""Downloads: the real body in a real process, by the real huggingface_hub, from a local hub."""
 
 import errno
 import os

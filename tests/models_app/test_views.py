@@ -123,7 +123,7 @@ async def test_nothing_is_sent_while_nothing_changes(
     async_client: AsyncClient, runtime: Runtime
 ) -> None:
     model = await amake_model("echo")
-    seen = re.search(r"\?seen=(\w+)", await text_of(async_client))
+    seen = re.search(r"live/\?seen=(\w+)", await text_of(async_client))
     assert seen
     live = f"/library/live/?seen={seen[1]}"
     assert (await async_client.get(live, headers=HTMX)).status_code == 204

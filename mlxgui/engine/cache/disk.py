@@ -79,7 +79,7 @@ class Disk:
             ("written", "loaded", "removed", "quarantined", "no_space", "failed"), 0
         )
         self.pending_bytes = 0
-        self._short = hash_of(array("i", signature.encode()))
+        self._short = hashlib.sha256(signature.encode()).hexdigest()[:12]
         self._kept: dict[str, Kept] = {}
         self._lock = threading.Lock()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -163,11 +163,11 @@ class Disk:
             self.remove(name)
         self.other_heads.clear()
 
-    def forget_adopted(self) -> None:
-        """Their owner forgot what it knew: offer every file again."""
+    def forget_adopted(self, name: str = "") -> None:
+        """Their owner forgot what it knew: offer this file, or every one, again."""
         with self._lock:
             for kept in self._kept.values():
-                kept.is_adopted = False
+                kept.is_adopted = kept.is_adopted and bool(name) and kept.name != name
 
     def close(self, seconds: float) -> bool:
         """Waits for the writer; False: it was not done in time."""

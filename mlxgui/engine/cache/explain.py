@@ -60,9 +60,10 @@ def _changed(look: Lookup) -> Reason:
         system = next((end for end, kind in look.layout if kind == "system"), 0)
         in_system = look.walk.matched < system
         return Reason.VOLATILE_HEADER if in_system else Reason.TEMPLATE_CHANGED
-    if gap > (SLACK_IN_REPLY if in_reply else SLACK_IN_PROMPT) and look.entries:
+    far = gap > (SLACK_IN_REPLY if in_reply else SLACK_IN_PROMPT)
+    if far and any(entry.is_alive and entry.floor > look.reach for entry in look.entries):
         return Reason.NOT_TRIMMABLE
-    if look.used and in_reply:
+    if look.used and in_reply and not far:
         return Reason.HIT
     return Reason.PARTIAL if look.used >= SLACK_IN_PROMPT else Reason.FIRST_USE
 

@@ -228,13 +228,16 @@ class PromptCache:
             return
         while self.disk.finished:
             job = self.disk.finished.popleft()
-            if job.is_written and job.owner.node.entry is job.owner:
-                self._set_file(job.owner, job.name)
-                self._drop_shorter_files(job.owner)
+            entry: Entry = job.owner
+            if job.is_written and entry.node.is_under(self.shelf.trie.root):
+                self._set_file(entry, job.name)
+                self._drop_shorter_files(entry)
+            elif job.is_written:  # of before a reset
+                self.disk.forget_adopted(job.name)
         while self.disk.gone:
-            entry = self._files.get(self.disk.gone.popleft())
-            if entry is not None:
-                self._lose_file(entry, Reason.EVICTED)
+            lost = self._files.get(self.disk.gone.popleft())
+            if lost is not None:
+                self._lose_file(lost, Reason.EVICTED)
 
     def _drop_shorter_files(self, entry: Entry) -> None:
         """A conversation that grew needs one file; what others share (system) keeps its own."""

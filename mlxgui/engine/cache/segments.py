@@ -7,8 +7,8 @@ whether a template opens a thinking block, drops thoughts from the history, or m
 """
 
 from collections.abc import Callable, Sequence
-from os.path import commonprefix
 
+from mlxgui.engine.cache.trie import shared
 from mlxgui.engine.errors import BadRequest
 from mlxgui.engine.types import Message
 
@@ -48,7 +48,7 @@ def layout(
         ends[end] = "system"
     for future in continuations(messages):
         if (seen := _rendered(render, future)) is not None:
-            same = len(commonprefix([text, seen]))
+            same = shared(text, seen)
             end = tokens_before(same, tokens, text=text, encode=encode, decode=decode)
             if end > 0:
                 ends.setdefault(end, "user")
@@ -86,8 +86,8 @@ def system_end(
     probes = [probe for probe in rendered if probe is not None]
     if len(system) == len(messages) or len(probes) < 2:
         return 0
-    same = commonprefix([text, *probes])
-    end = _same(encode(same), tokens)
+    same = min(shared(text, probes[0]), shared(text, probes[1]))
+    end = shared(encode(text[:same]), tokens)
     return end if SMALLEST_SYSTEM <= end < len(tokens) else 0
 
 
@@ -109,7 +109,7 @@ def tokens_before(
             if text.endswith(tail):
                 return len(tokens) - count
             break  # the tokenizer does not give its text back as it was
-    return _same(encode(text[:characters]), tokens)
+    return shared(encode(text[:characters]), tokens)
 
 
 def _rendered(render: Callable[[list[Message], bool], str], messages: list[Message]) -> str | None:
@@ -117,10 +117,3 @@ def _rendered(render: Callable[[list[Message], bool], str], messages: list[Messa
         return render(messages, False)
     except BadRequest:
         return None
-
-
-def _same(some: Sequence[int], other: Sequence[int]) -> int:
-    for index, (a, b) in enumerate(zip(some, other, strict=False)):
-        if a != b:
-            return index
-    return min(len(some), len(other))

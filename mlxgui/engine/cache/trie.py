@@ -41,6 +41,12 @@ class Node:
             yield node
             stack.extend(node.children.values())
 
+    def is_under(self, root: "Node") -> bool:
+        node = self
+        while node.parent is not None:
+            node = node.parent
+        return node is root
+
     def tokens(self) -> "array[int]":
         out = array("i")
         for edge in reversed([node.edge for node in self.up()]):
@@ -124,15 +130,15 @@ class Trie:
             node.parent.children[child.edge[0]] = child
 
 
-def shared(edge: "array[int]", tokens: "array[int]", start: int) -> int:
-    """How many tokens of `edge` stand in `tokens` from `start` on."""
-    most = min(len(edge), len(tokens) - start)
-    if edge[:most] == tokens[start : start + most]:
+def shared(some: Sequence[Any], other: Sequence[Any], start: int = 0) -> int:
+    """How much of `some`, from its beginning, stands in `other` from `start` on."""
+    most = min(len(some), len(other) - start)
+    if some[:most] == other[start : start + most]:
         return most
-    low, high = 0, most  # edge[:low] is the same, edge[:high] is not
+    low, high = 0, most  # some[:low] is the same, some[:high] is not
     while high - low > 1:
         middle = (low + high) // 2
-        if edge[low:middle] == tokens[start + low : start + middle]:
+        if some[low:middle] == other[start + low : start + middle]:
             low = middle
         else:
             high = middle

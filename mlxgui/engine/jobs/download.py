@@ -44,7 +44,7 @@ class Download:
         self._reserve_bytes = int(job.get("reserve_bytes", GIB))
         self._workers = int(job.get("files_at_once", 4))
         self._tries = int(job.get("tries", 12))
-        self._every_seconds = float(job.get("report_seconds", 0.5))
+        self._every_seconds = float(job.get("report_seconds", 1.0))
         self._folder = folder
         self._stop = stop
         self._ending = threading.Event()
@@ -108,8 +108,8 @@ class Download:
         if free < needed + self._reserve_bytes:
             raise JobFailed(
                 f"There is not enough room on the disk: {needed / GIB:.1f} GB are to come and "
-                f"{self._reserve_bytes / GIB:.1f} GB are to stay free, but only {free / GIB:.1f} GB "
-                "are. Make room, then try again: what is here already is kept."
+                f"{self._reserve_bytes / GIB:.1f} GB are to stay free, but only "
+                f"{free / GIB:.1f} GB are. Make room, then try again: what is here is kept."
             )
 
     # -- while it runs ----------------------------------------------------------------------------

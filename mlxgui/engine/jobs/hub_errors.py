@@ -1,4 +1,4 @@
-"""What goes wrong with the hub, in words that say what to do. Used by downloads and by discovery."""
+"""What goes wrong with the hub, in words that say what to do: for downloads and discovery."""
 
 import errno
 from typing import Any, Literal, NamedTuple

@@ -24,6 +24,7 @@ NOT_WANTED = (
 )  # fmt: skip
 """Program code, which no model may bring, and weights in other formats."""
 CHUNK_BYTES = 256 << 10
+LARGEST_FILE_BYTES = 50 * 10**9
 LONGEST_WAIT_SECONDS = 60.0
 
 
@@ -60,6 +61,11 @@ def list_files(api: Any, repository: str, commit: str) -> list[RemoteFile]:
     for file in found:
         if not ETAG.fullmatch(file.etag) or not _is_inside(file.path):
             raise JobFailed(f"The hub lists a file that cannot be right: {file.path[:100]}.")
+        if file.size > LARGEST_FILE_BYTES:
+            raise JobFailed(
+                f"{file.path} is larger than the 50 GB that the hub hands out in one piece. "
+                "Choose a version of this model whose weights are in several files."
+            )
     if not any(file.path.endswith(".safetensors") for file in found):
         raise JobFailed(
             f"There are no safetensors weights in “{repository}”. Choose a version of this model "

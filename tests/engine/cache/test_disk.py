@@ -95,14 +95,18 @@ def test_a_writer_that_hangs_holds_up_nobody(tmp_path: Path) -> None:
     kept = opened(tmp_path)
     assert kept.disk is not None
     kept.fetch(ASKED, LAYOUT)
-    with kept.disk.stuck():
-        for number in range(20):
-            tokens = [number, *TOKENS]
-            kept.store(tokens, full(tokens), "user")
-            kept.idle()
-        assert kept.fetch([0, *ASKED], LAYOUT).cached_tokens == len(TOKENS) + 1
-        assert not kept.close(0.05)
-    wait_for(lambda: len(kept_files(tmp_path)) == 20)
+    prompts = [[number, *TOKENS] for number in range(20)]
+    name = kept.disk.name_of(full_array(prompts[0]), "user")
+    pipe = (tmp_path / name).with_suffix(".part")
+    os.mkfifo(pipe)  # opening it waits for a reader
+    for tokens in prompts:
+        kept.store(tokens, full(tokens), "user")
+        kept.idle()
+    assert kept.fetch([0, *ASKED], LAYOUT).cached_tokens == len(TOKENS) + 1
+    assert kept_files(tmp_path) == [] and not kept.close(0.05)
+    pipe.read_bytes()
+    wait_for(lambda: len(kept_files(tmp_path)) == 19)
+    assert kept.stats()["disk"]["failed"] == 1
 
 
 def test_a_conversation_that_grew_has_one_file_and_its_system_prompt_another(
@@ -292,6 +296,16 @@ def test_reset_empties_memory_disk_or_both(folder: Path) -> None:
     assert kept_files(folder) == [] and kept.fetch(ASKED, LAYOUT).tier == "memory"
     kept.reset()
     assert kept.fetch(ASKED, LAYOUT).tier == ""
+
+
+def test_what_was_on_its_way_to_disk_at_a_reset_is_found_again(tmp_path: Path) -> None:
+    kept = opened(tmp_path)
+    kept.store(TOKENS, full(TOKENS), "user")
+    kept.idle()
+    kept.reset()
+    wait_for(lambda: kept_files(tmp_path))
+    wait_for(lambda: not kept.idle())
+    assert kept.fetch(ASKED, LAYOUT).tier == "disk"
 
 
 def test_what_must_leave_memory_is_written_first(tmp_path: Path) -> None:

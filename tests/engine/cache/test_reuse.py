@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from mlxgui.engine.cache.prompt_cache import PromptCache
@@ -68,8 +68,14 @@ def test_reuse_changes_no_logits(name: str) -> None:
     # Compiling its kernels is not the example's fault.
     assert_same(name, first := Ask([1, 2, 3], [(3, "user")]), run(model_of(name), [first], None)[0])
 
-    @settings(max_examples=10, deadline=None, database=None, derandomize=True,
-              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @settings(
+        max_examples=10,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
     @given(ROUNDS, st.booleans(), st.sampled_from([1 << 28, 150_000, 40_000]), st.booleans())
     def check(rounds: list[Any], thinks: bool, bound: int, restarts: bool) -> None:
         with tempfile.TemporaryDirectory() as folder:
