@@ -96,11 +96,20 @@ def at_start(step: Step) -> Step:
 
 
 def _follow_settings(**changed: object) -> None:
-    """A setting was written, in whatever thread: the running pool follows at once."""
-    if _runtime is not None and not _runtime.loop.is_closed():
-        applied = asyncio.run_coroutine_threadsafe(_runtime.apply_settings(), _runtime.loop)
-        if threading.current_thread() is not _runtime.thread:
-            applied.result(APPLY_SECONDS)  # who wrote it may rely on it from now on
+    """A setting was written, in a database thread: the running pool follows at once."""
+    if _runtime is None or _runtime.loop.is_closed():
+        return
+    # Read here: the loop would need this very thread for it.
+    limits = limits_from(Setting.objects.as_dict())
+    applied = threading.Event()
+
+    def apply(runtime: Runtime) -> None:
+        runtime.pool.apply(limits)
+        applied.set()
+
+    _runtime.loop.call_soon_threadsafe(apply, _runtime)
+    if threading.current_thread() is not _runtime.thread:
+        applied.wait(APPLY_SECONDS)  # who wrote it may rely on it from now on
 
 
 setting_changed.connect(_follow_settings, dispatch_uid="runtime")

@@ -10,6 +10,7 @@ from models_app.models import Source
 
 STARTER = Path(__file__).resolve().parent / "starter"
 STARTER_NAME = "starter"
+LM_STUDIO = Path("~/.lmstudio/models")
 
 
 class Candidate(Struct, frozen=True):
@@ -28,11 +29,12 @@ class Candidate(Struct, frozen=True):
         return self.huggingface_id.rpartition("/")[0]
 
 
-def candidates(models: Path, hub_cache: Path) -> Iterator[Candidate]:
+def candidates(models: Path, hub_cache: Path, lm_studio: Path = LM_STUDIO) -> Iterator[Candidate]:
     """Every folder to look at: those that a person put there by hand before those of a cache."""
     yield from starter_model(STARTER)
     yield from model_folders(models, (models,))
     yield from cached_models(hub_cache)
+    yield from lm_studio_models(lm_studio)
 
 
 def starter_model(folder: Path) -> Iterator[Candidate]:
@@ -109,6 +111,19 @@ def cached_models(root: Path) -> Iterator[Candidate]:
             huggingface_id="/".join(author_and_name),
             version=snapshot.name,
         )
+
+
+def lm_studio_models(root: Path) -> Iterator[Candidate]:
+    """author/name, like the hub. What it has in other formats is not for us."""
+    for folder in folders_with_config(root.expanduser(), 3):
+        if any(folder.glob("*.safetensors")):
+            yield Candidate(
+                path=folder,
+                name=folder.name,
+                source=Source.LM_STUDIO,
+                roots=(root.expanduser(),),
+                huggingface_id=f"{folder.parent.name}/{folder.name}",
+            )
 
 
 def _main_snapshot(repository: Path) -> Path | None:

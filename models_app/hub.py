@@ -6,6 +6,7 @@ huggingface_hub is imported at the first question. Downloads do not go through h
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,8 @@ def remove_from_cache(repository: Path, cache_folder: Path) -> int:
     here = repository.resolve()
     found = [repo for repo in cached.repos if repo.repo_path.resolve() == here]
     commits = [revision.commit_hash for repo in found for revision in repo.revisions]
-    plan = cached.delete_revisions(*commits)
+    # Copies of a repository share its commits, and the library deletes by commit alone.
+    plan = replace(cached, repos=frozenset(found)).delete_revisions(*commits)
     plan.execute()
     return int(plan.expected_freed_size)
 

@@ -90,6 +90,7 @@ class Source(models.TextChoices):
     STARTER = "starter", "comes with this application"
     FOLDER = "folder", "models folder"
     HUB_CACHE = "hub_cache", "Hugging Face cache"
+    LM_STUDIO = "lm_studio", "LM Studio"
     REGISTERED = "registered", "registered folder"
 
 

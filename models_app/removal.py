@@ -28,13 +28,18 @@ def remove(model: Model, *, files: bool = True, outside: bool = False) -> Remove
     Raises BadRequest for what has to stay.
     """
     check_may_go(model)
-    if model.source == Source.REGISTERED:
+    if not owns_files(model):
         files = files and outside
     freed = _remove_files(model) if files else 0
     if not files and model.source != Source.REGISTERED:
         ForgottenFolder.objects.get_or_create(path=model.path)
     model.delete()
     return Removed(files, freed)
+
+
+def owns_files(model: Model) -> bool:
+    """Whether its files lie where this application keeps models."""
+    return model.source in (Source.FOLDER, Source.HUB_CACHE)
 
 
 def check_may_go(model: Model) -> None:

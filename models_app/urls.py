@@ -1,6 +1,6 @@
 from django.urls import path
 
-from models_app import download_views, views
+from models_app import delete_views, download_views, views
 
 app_name = "models"
 urlpatterns = [
@@ -10,6 +10,7 @@ urlpatterns = [
     path("downloads/", download_views.live, name="downloads"),
     path("downloads/add/", download_views.add, name="download"),
     path("downloads/<uuid:uuid>/<str:verb>/", download_views.change, name="download-change"),
+    path("<int:pk>/delete/", delete_views.delete, name="delete"),
     path("<int:pk>/load/", views.load, name="load"),
     path("<int:pk>/unload/", views.unload, name="unload"),
 ]

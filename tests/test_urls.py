@@ -69,6 +69,7 @@ ADDRESSES = {
     "/library/": "models:library",
     "/library/live/": "models:live",
     "/library/scan/": "models:scan",
+    "/library/1/delete/": "models:delete",
     "/library/1/load/": "models:load",
     "/library/1/unload/": "models:unload",
     "/training/": "training:index",

@@ -137,3 +137,15 @@ def test_killing_the_server_ends_its_workers(tmp_path: Path, text_model: Path) -
             live.process.wait(5)
         gone, left = psutil.wait_procs(workers, timeout=5)
     assert len(gone) == 1 and not left
+
+
+def test_a_setting_holds_from_the_moment_it_is_written(chaos: LiveServer) -> None:
+    """One place and nobody may wait: the second request is refused, and told when to come back."""
+    for key, value in (("max_concurrent_requests", 1), ("max_waiting_requests", 0)):
+        assert chaos.send("PUT", f"/v1/settings/{key}", {"value": value})[0] == 200
+    with open_stream(chaos):
+        answer = chaos.ask("/v1/chat/completions", "POST", {**LONG, "stream": False})
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+        assert answer.json()["error"]["code"] == "queue_full"
+    for key, value in (("max_concurrent_requests", 5), ("max_waiting_requests", 64)):
+        assert chaos.send("PUT", f"/v1/settings/{key}", {"value": value})[0] == 200
