@@ -2,12 +2,14 @@
 
 import contextlib
 import logging
+from collections.abc import AsyncIterator
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 from mlxgui.api import View, add_warnings, dialect_error, sse_response
 from mlxgui.engine.errors import BadRequest, EngineError
+from mlxgui.engine.types import Event, Warned
 from mlxgui.runtime import get_runtime
 from mlxgui.wire import Dialect, openai_chat
 from mlxgui.wire.defaults import filled
@@ -43,17 +45,26 @@ async def answer(dialect: Dialect, body: bytes) -> HttpResponseBase:
     model, spec = await aspec_for(parsed.model, parsed.adapter)
     request = filled(parsed.request, parsed.given, model.sampling_defaults, dialect.defaults)
     events = get_runtime().pool.generate(spec, request)
-    first = await anext(events)  # what can be refused is refused here, with a real status
+    first, notes = await first_of(events)  # what can be refused is refused here, with a real status
     await Model.objects.filter(pk=model.pk).arecord_use()
+    warnings = [*parsed.warnings, *notes]
     if parsed.stream:
-        return sse_response(first, events, dialect.encoder(parsed), parsed.warnings)
+        return sse_response(first, events, dialect.encoder(parsed), warnings)
     reply = Reply()
     async with contextlib.aclosing(events):
         reply.add(first)
         async for event in events:
             reply.add(event)
     body = dialect.complete(parsed, reply)
-    return add_warnings(HttpResponse(body, content_type=dialect.content_type), parsed.warnings)
+    return add_warnings(HttpResponse(body, content_type=dialect.content_type), warnings)
+
+
+async def first_of(events: AsyncIterator[Event]) -> tuple[Event, list[str]]:
+    """The first event but for warnings, and those: they go into a header, which comes before."""
+    notes: list[str] = []
+    while isinstance(event := await anext(events), Warned):
+        notes.append(event.message)
+    return event, notes
 
 
 chat_completions = completion_view(openai_chat)

@@ -20,7 +20,12 @@ class Home:
         """Compiled kernels and other files that may vanish; private to this installation."""
         return self.path / "scratch"
 
+    @property
+    def prompts(self) -> Path:
+        """Computed prompts, kept over a restart; safe to delete."""
+        return self.path / "prompts"
+
     def make(self) -> None:
         """Create what is missing. Raises OSError where that is not possible."""
-        for folder in (self.path, self.models, self.logs, self.scratch):
+        for folder in (self.path, self.models, self.logs, self.scratch, self.prompts):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from asgiref.sync import sync_to_async
 from django.conf import settings
 
+from mlxgui.engine.memory import GIB, machine_memory
 from mlxgui.engine.pool import Limits, ModelPool
 from mlxgui.engine.types import LoadOptions
 from mlxgui.system.models import Setting
@@ -56,6 +57,8 @@ def limits_from(rows: dict[str, object]) -> Limits:
     def number(key: str) -> int:
         return int(str(rows[key]))
 
+    share, disk_gb = number("prompt_cache_memory_percent"), number("prompt_cache_disk_gb")
+    usable = env_number("MLX_GUI_MEMORY_BYTES", 0) or machine_memory().usable_bytes
     return Limits(
         max_models=number("max_concurrent_models"),
         max_requests=number("max_concurrent_requests"),
@@ -63,13 +66,16 @@ def limits_from(rows: dict[str, object]) -> Limits:
         idle_seconds=60.0 * number("model_inactivity_timeout_minutes"),
         auto_unload=bool(rows["auto_unload_inactive_models"]),
         request_seconds=60.0 * number("request_timeout_minutes"),
-        usable_bytes=env_number("MLX_GUI_MEMORY_BYTES", 0),
+        usable_bytes=usable * (100 - share) // 100,
         options=LoadOptions(
             use_gpu=bool(rows["enable_gpu_acceleration"]),
             raise_wired_limit=bool(rows["raise_wired_limit"]),
             # The mlx-vlm server's names for the same things.
             prefill_step_tokens=env_number("PREFILL_STEP_SIZE", 2048, lowest=1),
             max_kv_tokens=env_number("MAX_KV_SIZE", 0),
+            prompt_cache_bytes=usable * share // 100 // number("max_concurrent_models"),
+            prompt_cache_folder=str(settings.HOME.prompts) if disk_gb else "",
+            prompt_cache_disk_bytes=disk_gb * GIB,
         ),
     )
 

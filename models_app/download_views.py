@@ -29,6 +29,12 @@ async def live(request: HttpRequest) -> HttpResponse:
     return await answer(request, LIST, context)
 
 
+@require_GET
+async def indicator(request: HttpRequest) -> HttpResponse:
+    """One quiet line for every page; empty while nothing is under way."""
+    return await answer(request, "models_app/_indicator.html", await under_way())
+
+
 @require_POST
 async def add(request: HttpRequest) -> HttpResponse:
     repository = request.POST.get("repository", "").strip()

@@ -46,7 +46,14 @@ async def under_way() -> dict[str, object]:
     """For a template: the downloads, and a mark that changes when they do."""
     rows = [row async for row in Download.objects.shown()[:100]]
     running = [row for row in rows if row.is_running]
-    return {"downloads": rows, "running": len(running), "seen_downloads": digest(rows)}
+    total = sum(row.total_bytes for row in running)
+    return {
+        "downloads": rows,
+        "running": len(running),
+        "failed": sum(row.status == Download.Status.FAILED for row in rows),
+        "percent": int(100 * sum(row.done_bytes for row in running) / total) if total else 0,
+        "seen_downloads": digest(rows),
+    }
 
 
 def digest(rows: Iterable[Download]) -> str:

@@ -8,6 +8,7 @@ urlpatterns = [
     path("live/", views.live, name="live"),
     path("scan/", views.rescan, name="scan"),
     path("downloads/", download_views.live, name="downloads"),
+    path("downloads/indicator/", download_views.indicator, name="download-indicator"),
     path("downloads/add/", download_views.add, name="download"),
     path("downloads/<uuid:uuid>/<str:verb>/", download_views.change, name="download-change"),
     path("<int:pk>/delete/", delete_views.delete, name="delete"),

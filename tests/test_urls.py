@@ -64,6 +64,7 @@ ADDRESSES = {
     "/discover/owner/name/": "discover:repository",
     "/discover/owner/name/state/": "discover:state",
     "/library/downloads/": "models:downloads",
+    "/library/downloads/indicator/": "models:download-indicator",
     "/library/downloads/add/": "models:download",
     f"/library/downloads/{ID}/pause/": "models:download-change",
     "/library/": "models:library",

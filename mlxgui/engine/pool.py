@@ -6,6 +6,7 @@ line by priority. Everything here runs on one event loop, so there are no locks 
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import time
 from collections.abc import AsyncGenerator
@@ -99,6 +100,13 @@ class ModelPool:
         place = await self._ready(spec, 0)
         worker = await self._worker(place, 0)
         return await worker.call(name, **arguments)
+
+    async def ask(self, key: str, name: str, **arguments: Any) -> Any:
+        """Ask a model that is loaded; never loads one. Raises ModelUnloaded where it is not."""
+        place = self._places.get(key)
+        if place is None or place.worker is None:
+            raise ModelUnloaded("The model is not loaded.")
+        return await place.worker.call(name, **arguments)
 
     def residents(self) -> list[Resident]:
         return [place.resident() for place in self._places.values()]
@@ -264,6 +272,10 @@ def refusal(name: str, decision: Refuse, max_models: int) -> str:
 def with_options(spec: ModelSpec, given: LoadOptions) -> ModelSpec:
     """The model's own options, and the pool's for what it leaves open."""
     chosen = {**msgspec.to_builtins(given), **msgspec.to_builtins(spec.options)}
+    if folder := chosen.get("prompt_cache_folder"):
+        # One folder a worker: entries of another model in it would be put aside as foreign.
+        name = hashlib.sha256(spec.key.encode()).hexdigest()[:16]
+        chosen["prompt_cache_folder"] = str(Path(folder) / name)
     return structs.replace(spec, options=LoadOptions(**chosen))
 
 

@@ -22,6 +22,9 @@ class LoadOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_parallel: int = 32
     max_kv_tokens: int = 0
     prompt_cache_bytes: int = 1 << 30
+    prompt_cache_folder: str = ""
+    """Where prompts are kept over a restart; empty = nowhere."""
+    prompt_cache_disk_bytes: int = 0
     use_gpu: bool = True
     raise_wired_limit: bool = False
 
@@ -156,11 +159,26 @@ class GenerationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
 # -- what came out --------------------------------------------------------------------------------
 
 
+class CacheUse(Struct, frozen=True, omit_defaults=True):
+    """How far a prompt was reused, and why no further."""
+
+    cached_tokens: int = 0
+    tier: str = ""
+    """"memory", "disk", or empty where nothing was reused."""
+    reason: str = ""
+    explanation: str = ""
+    divergence: int = -1
+    """Index of the first token that differs from the nearest known prompt; -1 = none does."""
+    text: str = ""
+    known_text: str = ""
+
+
 class Started(Struct, frozen=True, tag="started", omit_defaults=True):
-    """Always first: the request was accepted. Every refusal happens before this event."""
+    """Comes before all text: the request was accepted. Every refusal happens before this event."""
 
     prompt_tokens: int
     cached_tokens: int = 0
+    cache: CacheUse = CacheUse()
 
 
 class Progress(Struct, frozen=True, tag="progress"):

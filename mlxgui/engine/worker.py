@@ -23,6 +23,10 @@ from mlxgui.engine.types import Event
 HOLD_SECONDS = 0.005
 """Nobody reads more than 200 chunks a second: a fast model's tokens share frames."""
 
+IDLE_SECONDS = 0.2
+CLOSE_SECONDS = 0.6
+"""The parent sends a signal when it has waited for a second."""
+
 log = logging.getLogger("worker")
 
 
@@ -77,7 +81,12 @@ class Loop:
         """All that wait; blocks while there is nothing else to do."""
         if not self.backend.is_busy:
             self._flush()
-            self.inbox.get()()
+            wait = IDLE_SECONDS if self.backend.idle() else None
+            try:
+                command = self.inbox.get(timeout=wait)
+            except queue.Empty:
+                return
+            command()
         with contextlib.suppress(queue.Empty):
             while True:
                 command = self.inbox.get_nowait()
@@ -104,6 +113,17 @@ class Loop:
             self.pipe.send(protocol.Events(self._held))
             self._held = []
             self._sent_at = time.perf_counter()
+
+    def close(self, seconds: float) -> None:
+        """Let the backend finish, from another thread; back after so long at most."""
+        done = threading.Event()
+
+        def finish() -> None:
+            self.backend.close(seconds)
+            done.set()
+
+        self.inbox.put(finish)
+        done.wait(seconds)
 
     # -- commands, put into the inbox by the reader ---------------------------------------------
 
@@ -175,6 +195,7 @@ def main() -> None:
     threading.Thread(target=run_or_die, args=(loop, first), name="mlx", daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
         read(source, loop, backend.prepare)
+    loop.close(CLOSE_SECONDS)
     os._exit(0)  # the mlx thread may be deep in a kernel; the model's memory goes with the process
 
 

@@ -122,6 +122,23 @@ DEFINITIONS: dict[str, Definition] = {
             description="How many models stay in memory. The one unused for longest leaves first.",
         ),
         Definition(
+            key="prompt_cache_memory_percent",
+            default=20,
+            minimum=0,
+            maximum=80,
+            applies="to models loaded from now on",
+            description="How much of the memory for models keeps prompts that were read, so that "
+            "the next turn of a conversation starts at once. Models share it evenly.",
+        ),
+        Definition(
+            key="prompt_cache_disk_gb",
+            default=10,
+            minimum=0,
+            maximum=4096,
+            applies="to models loaded from now on",
+            description="How much disk each model may use to keep prompts over a restart. 0: none.",
+        ),
+        Definition(
             key="auto_unload_inactive_models",
             default=True,
             description="Whether models that nobody uses are unloaded by themselves.",

@@ -8,6 +8,7 @@ import msgspec
 
 from mlxgui.engine.types import (
     Alive,
+    CacheUse,
     Done,
     Event,
     Finished,
@@ -88,6 +89,7 @@ def complete(parsed: Parsed, reply: Reply) -> bytes:
             "model": parsed.model,
             "choices": choices,
             "usage": usage_object(reply.usage),
+            "x_cache": reply.started.cache if reply.started else None,
         }
     )
 
@@ -120,9 +122,8 @@ class ChunkEncoder:
                 return self._delta(index, {"tool_calls": [call]})
             case Logprobs(tokens, index):
                 self._probs.setdefault(index, []).extend(tokens)
-            case Started():
-                role = {"role": "assistant", "content": ""}
-                return b"".join(self._delta(index, role) for index in range(self._n))
+            case Started(_, _, cache):
+                return self._begin(cache)
             case Progress(processed, total):
                 return b": prefill %d/%d\n\n" % (processed, total)
             case Alive():
@@ -132,6 +133,13 @@ class ChunkEncoder:
             case Done(usage):
                 return self._end(usage)
         return b""
+
+    def _begin(self, cache: CacheUse) -> bytes:
+        """A role chunk for each choice; how the prompt cache did goes with the first."""
+        role = {"role": "assistant", "content": ""}
+        chunks = [self._delta(index, role) for index in range(self._n)]
+        extra = b',"x_cache":' + msgspec.json.encode(cache) + b"}\n\n"
+        return b"".join([chunks[0].removesuffix(b"}\n\n") + extra, *chunks[1:]])
 
     def fail(self, error: Exception) -> bytes:
         return b"data: " + msgspec.json.encode(openai_error(error)) + b"\n\ndata: [DONE]\n\n"

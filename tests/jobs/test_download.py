@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from mlxgui.engine.jobs import JobFailed
+from mlxgui.engine.jobs.download import run
 from mlxgui.engine.jobs.folder import JobFolder
 from mlxgui.engine.jobs.hub_errors import explain
 from tests.hub import COMMIT, Hub
@@ -207,6 +210,21 @@ def test_the_commit_is_pinned_while_it_lasts(hub: Hub, folder: JobFolder, cache:
     assert [one for one in hub.asked if "/resolve/" in one and COMMIT not in one] == []
 
 
+def test_what_the_cache_has_is_not_fetched_but_what_is_damaged_there_is(
+    hub: Hub, folder: JobFolder, cache: Path
+) -> None:
+    start(hub, folder, cache)
+    ended(folder)
+    hub.served.clear()
+    blobs = cache / "models--author--model-4bit" / "blobs"
+    damaged = max(blobs.iterdir(), key=lambda blob: blob.stat().st_size)
+    damaged.write_bytes(bytes(damaged.stat().st_size))
+    start(hub, folder, cache)
+    assert ended(folder)["status"] == "succeeded"
+    assert whole(cache, hub)
+    assert set(hub.served) == {WEIGHTS}
+
+
 def test_too_little_room_is_said_before_a_byte_comes(
     hub: Hub, folder: JobFolder, cache: Path
 ) -> None:
@@ -275,3 +293,27 @@ def test_names_that_lead_outside_are_refused(hub: Hub, folder: JobFolder, cache:
     hub.repositories[NAME].files["/evil.json"] = b"{}"
     start(hub, folder, cache)
     assert "cannot be right" in ended(folder)["error"]
+
+
+def test_a_disk_that_fills_up_meanwhile_ends_it_in_time(
+    hub: Hub, folder: JobFolder, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, so that the disk can be told what to say."""
+    import shutil
+    from collections import namedtuple
+
+    from huggingface_hub import close_session, constants
+
+    usage = namedtuple("usage", "total used free")
+    answers = iter([100 * MIB] * 3)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, next(answers, 5)))
+    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
+    hub.knobs.hold[WEIGHTS] = MIB
+    folder.path.mkdir()
+    job = {"repository": NAME, "cache": str(cache), "reserve_bytes": 10, "report_seconds": 0.02}
+    with pytest.raises(JobFailed, match="not enough room"):
+        run(job, folder, threading.Event())
+    assert folder.last_progress()["total_bytes"] > 0
+    hub.go.set()
+    close_session()

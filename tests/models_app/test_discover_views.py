@@ -245,3 +245,23 @@ async def test_more_downloads_need_no_more_queries(
         await amake_model(f"m{number}")
         await Download.objects.acreate(repository=f"a/m{number}")
     assert await queries() == few > 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([], ""),
+        ([("running", 30, 100), ("running", 10, 100)], "2 downloads · 20 %"),
+        ([("failed", 0, 0)], "1 download failed"),
+        ([("queued", 0, 0), ("paused", 0, 0)], "2 downloads waiting"),
+    ],
+)
+async def test_the_indicator_is_quiet(
+    async_client: AsyncClient, rows: list[tuple[str, int, int]], words: str
+) -> None:
+    for number, (status, done, total) in enumerate(rows):
+        await Download.objects.acreate(
+            repository=f"a/m{number}", status=status, done_bytes=done, total_bytes=total
+        )
+    page = (await text_of(async_client, "/library/downloads/indicator/")).strip()
+    assert words in page if words else page == ""

@@ -38,6 +38,12 @@ class Backend(Protocol):
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
         """Answer a question. Raises EngineError for one it does not know."""
 
+    def idle(self) -> bool:
+        """Called while nothing runs, for work that can wait; True = call again soon."""
+
+    def close(self, seconds: float) -> None:
+        """The process is about to end; finish what must be finished within so long."""
+
     @property
     def is_busy(self) -> bool:
         """Whether `step` has work to do."""

@@ -87,6 +87,12 @@ class FakeBackend:
             return {"in_flight": len(self.pending)}
         raise EngineError(f"A fake model has no {name}.")
 
+    def idle(self) -> bool:
+        return False
+
+    def close(self, seconds: float) -> None:
+        pass
+
     @property
     def is_busy(self) -> bool:
         return bool(self.pending)

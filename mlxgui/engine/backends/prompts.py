@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 from jinja2 import TemplateError
 
+from mlxgui.engine.cache.entries import Kind
+from mlxgui.engine.cache.normalise import normalise
+from mlxgui.engine.cache.segments import Layout, layout
 from mlxgui.engine.errors import BadRequest, ContextOverflow
 from mlxgui.engine.types import GenerationRequest, Message
-
-TAIL_TOKENS = 11
-"""A template's generation prompt may open a thinking block: it lies within these last tokens."""
 
 
 class Prompt(msgspec.Struct):
@@ -21,13 +21,14 @@ class Prompt(msgspec.Struct):
     shares (system prompt, history) must end where a segment ends."""
 
     tokens: list[int]
-    segments: list[list[int]]
-    segment_kinds: list[str]
+    layout: Layout
     starts_in_thinking: bool
     max_tokens: int
     request: GenerationRequest
     grammar: Any = None
     """What `backends.constraints` compiled for it; None = every token may come."""
+    notes: list[str] = []
+    """What was changed in it so that it can be reused; told to the client."""
 
 
 class Prompter:
@@ -45,28 +46,29 @@ class Prompter:
         self.context_tokens = context_tokens
 
     def prompt(self, request: GenerationRequest) -> Prompt:
+        request, notes = without_volatile_header(request)
         if request.messages:
-            tokens = self._render(request, request.messages)
+            text = self._text(request, request.messages)
+            tokens = self._encode(text)
         else:
-            tokens = list(self.tokenizer.encode(request.prompt))
+            text, tokens = "", list(self.tokenizer.encode(request.prompt))
         self._check(tokens)
-        segments, kinds = self._segments(request, tokens)
         return Prompt(
             tokens=tokens,
-            segments=segments,
-            segment_kinds=kinds,
+            layout=self._layout(request, text, tokens),
             starts_in_thinking=bool(request.messages) and self._opens_thinking(tokens),
             max_tokens=self._room(request, len(tokens)),
             request=request,
+            notes=notes,
         )
 
-    def _render(
+    def _text(
         self, request: GenerationRequest, messages: list[Message], *, whole: bool = True
-    ) -> list[int]:
-        """Token ids of the conversation; `whole` adds what makes the model answer."""
+    ) -> str:
+        """The conversation as the model reads it; `whole` adds what makes it answer."""
         plain = [as_template_message(message) for message in messages]
         if not self.tokenizer.has_chat_template:
-            return list(self.tokenizer.encode(without_template(plain, request.role_mapping)))
+            return without_template(plain, request.role_mapping)
         goes_on = whole and messages[-1].role == "assistant"
         kwargs: dict[str, Any] = dict(request.template_kwargs)
         if request.enable_thinking is not None:
@@ -74,9 +76,10 @@ class Prompter:
         if goes_on:
             kwargs["continue_final_message"] = True
         try:
-            return list(
+            return str(
                 self.tokenizer.apply_chat_template(
                     plain,
+                    tokenize=False,
                     tools=[as_template_tool(tool) for tool in request.tools] or None,
                     add_generation_prompt=whole and not goes_on,
                     **kwargs,
@@ -86,6 +89,23 @@ class Prompter:
             raise BadRequest(
                 f"The model's chat template refuses these messages: {error}", param="messages"
             ) from error
+
+    def _encode(self, text: str) -> list[int]:
+        """A template writes special tokens itself; a plain transcript gets those of the model."""
+        special = not self.tokenizer.has_chat_template
+        return list(self.tokenizer.encode(text, add_special_tokens=special))
+
+    def _layout(self, request: GenerationRequest, text: str, tokens: list[int]) -> Layout:
+        if not request.messages or not self.tokenizer.has_chat_template:
+            return [(len(tokens), "user")]
+        return layout(
+            request.messages,
+            tokens,
+            text=text,
+            render=lambda messages, whole: self._text(request, messages, whole=whole),
+            encode=self._encode,
+            decode=self.tokenizer.decode,
+        )
 
     def _check(self, tokens: list[int]) -> None:
         if not tokens:
@@ -116,44 +136,18 @@ class Prompter:
         start = self.tokenizer.rfind_think_start(tokens)
         return bool(start > self.tokenizer.rfind_think_end(tokens))
 
-    def _segments(
-        self, request: GenerationRequest, tokens: list[int]
-    ) -> tuple[list[list[int]], list[str]]:
-        """Cut at the end of the system prompt and before an opened thinking block."""
-        cuts: list[tuple[int, str]] = []
-        if request.messages and request.messages[-1].role == "user":
-            if end := self._system_end(request, tokens):
-                cuts.append((end, "system"))
-            tail = self._tail_start(tokens)
-            if tail > (cuts[-1][0] if cuts else 0):
-                cuts.append((tail, "user"))
-        if not cuts or cuts[-1][0] < len(tokens):
-            cuts.append((len(tokens), "assistant"))
-        starts = [0, *(end for end, _ in cuts)]
-        segments = [tokens[a:b] for a, b in zip(starts, starts[1:], strict=False)]
-        return segments, [kind for _, kind in cuts]
 
-    def _system_end(self, request: GenerationRequest, tokens: list[int]) -> int:
-        """How many tokens the system prompt and the tools take: where two renderings part."""
-        system = [m for m in request.messages[:1] if m.role in ("system", "developer")]
-        if not system or not self.tokenizer.has_chat_template:
-            return 0
-        try:
-            probe = self._render(request, [*system, Message("user", "")], whole=False)
-        except BadRequest:
-            return 0
-        same = 0
-        for a, b in zip(probe, tokens, strict=False):
-            if a != b:
-                break
-            same += 1
-        return same if same < len(tokens) else 0
-
-    def _tail_start(self, tokens: list[int]) -> int:
-        if not self.tokenizer.has_thinking:
-            return len(tokens)
-        start = self.tokenizer.rfind_think_start(tokens, start=max(0, len(tokens) - TAIL_TOKENS))
-        return int(start) if start >= 0 else len(tokens)
+def without_volatile_header(request: GenerationRequest) -> tuple[GenerationRequest, list[str]]:
+    """Headers in the system prompt that change with every request would make reuse impossible."""
+    if not request.messages or request.messages[0].role not in ("system", "developer"):
+        return request, []
+    first = request.messages[0]
+    text, notes = normalise(first.text)
+    if not notes:
+        return request, []
+    changed = msgspec.structs.replace(first, content=text)
+    messages = [changed, *request.messages[1:]]
+    return msgspec.structs.replace(request, messages=messages), notes
 
 
 def as_template_message(message: Message) -> dict[str, Any]:
@@ -222,13 +216,13 @@ def without_template(messages: list[dict[str, Any]], mapping: dict[str, str]) ->
     return text.rstrip()
 
 
-def after_prefix(prompt: Prompt, cached: int) -> tuple[list[list[int]], list[str]]:
+def after_prefix(prompt: Prompt, cached: int) -> tuple[list[list[int]], list[Kind]]:
     """Segments and kinds behind the first `cached` tokens, without the very last token."""
     segments, kinds = [], []
     start, stop = 0, len(prompt.tokens) - 1
-    for segment, kind in zip(prompt.segments, prompt.segment_kinds, strict=True):
-        piece = prompt.tokens[max(start, cached) : min(start + len(segment), stop)]
-        start += len(segment)
+    for end, kind in prompt.layout:
+        piece = prompt.tokens[max(start, cached) : min(end, stop)]
+        start = end
         if piece:
             segments.append(piece)
             kinds.append(kind)

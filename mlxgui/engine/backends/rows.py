@@ -3,14 +3,17 @@
 import time
 from typing import Any
 
+from mlx_lm.generate import StopSequences
 from msgspec import Struct
 
 from mlxgui.engine.backends.batch import Report
 from mlxgui.engine.backends.drawing import RowPlan
-from mlxgui.engine.backends.prompts import Prompt
-from mlxgui.engine.backends.scheduler import Entry
+from mlxgui.engine.backends.entry import Entry
+from mlxgui.engine.backends.prompts import Prompt, after_prefix
+from mlxgui.engine.cache.prompt_cache import Found
 from mlxgui.engine.output.splitter import Splitter
 from mlxgui.engine.types import (
+    CacheUse,
     Done,
     Event,
     Finished,
@@ -60,8 +63,7 @@ class Row(Struct, eq=False):
     choices: list[Choice]
     added_at: float = 0.0
     entry: Entry | None = None
-    cached_tokens: int = 0
-    segment_kinds: list[str] = []
+    cache: CacheUse = CacheUse()
     first_token_at: float = 0.0
     failures: int = 0
 
@@ -75,7 +77,7 @@ class Row(Struct, eq=False):
         usage = Usage(
             prompt_tokens=len(self.prompt.tokens),
             completion_tokens=sum(len(choice.generated) for choice in self.choices),
-            cached_tokens=self.cached_tokens,
+            cached_tokens=self.cache.cached_tokens,
             reasoning_tokens=sum(choice.reasoning_tokens for choice in self.choices),
         )
         return Done(usage, Timing(0.0, started - self.added_at, now - started))
@@ -89,3 +91,32 @@ def logprobs_event(choice: Choice, token: int, report: Report, tokenizer: Any) -
         for other, value in alternatives[: choice.plan.logprobs]
     ]
     return Logprobs([TokenProb(tokenizer.decode([token]), token, drawn, best)], choice.index)
+
+
+def entry_for(row: Row, choices: list[Choice], found: Found, eos: list[list[int]]) -> Entry:
+    """What the scheduler needs of these choices, behind the prefix that was found.
+
+    In a replay the answer so far belongs to the prompt, and each choice stands behind it.
+    """
+    prompt = row.prompt
+    segments, kinds = after_prefix(prompt, found.cached_tokens)
+    last, generated = prompt.tokens[-1], choices[0].generated
+    if generated:
+        whole = [last, *generated]
+        segments, kinds, last = [*segments, whole[:-1]], [*kinds, "assistant"], whole[-1]
+    for choice in choices:
+        choice.plan.position, choice.plan.has_begun = len(choice.generated), False
+        if choice.plan.matcher is not None:
+            choice.plan.matcher.replay(choice.generated)
+    return Entry(
+        id=row.id,
+        segments=segments,
+        kinds=kinds,
+        last=last,
+        plans=[choice.plan for choice in choices],
+        max_tokens=[prompt.max_tokens - len(choice.generated) for choice in choices],
+        stop=StopSequences([] if prompt.request.ignore_eos else eos),
+        cache=found.cache,
+        prefix=prompt.tokens[: found.cached_tokens],
+        priority=prompt.request.priority,
+    )

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.generate import StopSequences
-from mlx_lm.models.cache import make_prompt_cache
-from msgspec import Struct
+from mlx_lm.models.cache import KVCache, make_prompt_cache
 
 from mlxgui.engine.backends.batch import Batch, MaskRows, Prefill
-from mlxgui.engine.backends.drawing import RowPlan
+from mlxgui.engine.backends.entry import Entry, Prefilled
+from mlxgui.engine.cache.entries import Kind
 
 TOGETHER_SECONDS = 0.15
 """Short prompts share a prefill as long as it stays below; more only delays the first of them."""
@@ -27,42 +26,6 @@ FIRST_GUESS_TOKENS_PER_SECOND = 2000.0
 CLEAR_CACHE_STEPS = 512
 AGING_TOKENS_PER_SECOND = 1000.0
 """A prompt counts as so much shorter for each second it waits: long ones get their turn too."""
-
-
-class Entry(Struct, eq=False):
-    """One request on its way into the batch.
-
-    `segments` are what is left to prefill, without the very last prompt token (`last`); the cache
-    may be stored where one ends. `plans` has one RowPlan per choice: the prompt is prefilled once.
-    """
-
-    id: int
-    segments: list[list[int]]
-    last: int
-    plans: list[RowPlan]
-    max_tokens: list[int]
-    stop: StopSequences
-    cache: list[Any] | None = None
-    prefix: list[int] = []
-    """The tokens that `cache` holds already."""
-    priority: int = 0
-    uids: list[int] = []
-    arrived: float = 0.0
-    batch: Prefill | None = None
-    done_tokens: int = 0
-
-    @property
-    def left_tokens(self) -> int:
-        return sum(len(segment) for segment in self.segments)
-
-
-class Prefilled(Struct):
-    """What one chunk did for one entry."""
-
-    entry: Entry
-    processed_tokens: int
-    segment_ended: bool
-    is_ready: bool
 
 
 class Scheduler:
@@ -81,7 +44,7 @@ class Scheduler:
         max_rows: int,
         max_chunk_tokens: int,
         max_kv_tokens: int = 0,
-        on_segment: Callable[[Entry], None],
+        on_segment: Callable[[Entry, Kind], None],
         mask_rows: MaskRows | None = None,
         tokens_per_second: float = FIRST_GUESS_TOKENS_PER_SECOND,
     ) -> None:
@@ -91,6 +54,7 @@ class Scheduler:
         self.max_kv_tokens = max_kv_tokens
         self.prefill_tokens_per_second = tokens_per_second
         self.waiting: list[Entry] = []
+        self._can_cut = all(type(layer) is KVCache for layer in make_prompt_cache(model))
         self._decoding = Batch.empty(model, _never_used)
         self._decoding.mask_rows = mask_rows
         self._on_segment = on_segment
@@ -122,7 +86,7 @@ class Scheduler:
     def cache_of(self, entry: Entry) -> tuple[list[Any], list[int]]:
         """The prefilled part of an entry's prompt: its cache and the tokens in it."""
         assert entry.batch is not None
-        return entry.batch.extract_cache(0), list(entry.batch.tokens[0])
+        return entry.batch.extract_cache(entry.place), list(entry.batch.tokens[entry.place])
 
     @property
     def rows(self) -> int:
@@ -177,16 +141,23 @@ class Scheduler:
         """Entries that fit into one padded forward pass, side by side."""
         budget = max(first.left_tokens, self._chunk(TOGETHER_SECONDS))
         chosen, widest = [first], first.left_tokens
+        if not self._may_join(first):
+            return chosen
         for entry in fitting[1:]:
             rows = sum(len(other.plans) for other in chosen) + len(entry.plans)
             width = max(widest, entry.left_tokens)
-            if entry.batch is not None or entry.priority != first.priority or rows > room:
+            alike = entry.batch is None and entry.priority == first.priority
+            if not alike or rows > room or not self._may_join(entry):
                 continue
             if width * (len(chosen) + 1) > budget:
                 break
             chosen.append(entry)
             widest = width
         return chosen
+
+    def _may_join(self, entry: Entry) -> bool:
+        """A state that cannot be cut is kept at each segment's end, so the pass must stop there."""
+        return len(entry.segments) == 1 or (self._can_cut and bool(entry.segments))
 
     def _length(self, entry: Entry, now: float) -> float:
         return entry.left_tokens - (now - entry.arrived) * AGING_TOKENS_PER_SECOND
@@ -216,18 +187,17 @@ class Scheduler:
         return reports, len(tokens)
 
     def _prefill_together(self, chosen: list[Entry]) -> tuple[list[Prefilled], int]:
-        """Short prompts in one pass. Segment ends inside them are not stops: too short to matter
-        but for the last, which is where the pass ends."""
+        """Short prompts in one pass, which ends where the last segment of each does."""
         batch = self._open(chosen)
         tokens = [[t for segment in entry.segments for t in segment] for entry in chosen]
-        if any(tokens):
-            batch.prompt(tokens)
+        batch.prompt(tokens)
         reports = []
-        for entry, row in zip(chosen, tokens, strict=True):
-            entry.segments = []
+        for place, (entry, row) in enumerate(zip(chosen, tokens, strict=True)):
+            entry.segments, entry.batch, entry.place = [], batch, place
             entry.done_tokens += len(row)
             self.waiting.remove(entry)
-            reports.append(Prefilled(entry, entry.done_tokens, False, True))
+            self._on_segment(entry, entry.kinds[-1])
+            reports.append(Prefilled(entry, entry.done_tokens, True, True))
         self._begin(chosen, batch)
         return reports, sum(len(row) for row in tokens)
 
@@ -239,7 +209,7 @@ class Scheduler:
             if not entry.segments[0]:
                 entry.segments.pop(0)
                 ended = True
-                self._on_segment(entry)
+                self._on_segment(entry, entry.kinds.pop(0))
         if not entry.segments:
             self.waiting.remove(entry)
         return Prefilled(entry, entry.done_tokens, ended, not entry.segments)

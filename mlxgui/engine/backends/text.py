@@ -10,13 +10,13 @@ from typing import Any
 
 import mlx.core as mx
 import mlx_lm.utils
-from mlx_lm.generate import StopSequences
-from mlx_lm.models.cache import LRUPromptCache
 
 from mlxgui.engine.backends import Output, sampling
 from mlxgui.engine.backends.choices import ChoiceMaker
 from mlxgui.engine.backends.constraints import Constraints
+from mlxgui.engine.backends.entry import Entry, Prefilled
 from mlxgui.engine.backends.grammar import mask
+from mlxgui.engine.backends.kept import cache_use, open_prompt_cache
 from mlxgui.engine.backends.loading import (
     bound_buffer_cache,
     embedding_rows,
@@ -25,9 +25,10 @@ from mlxgui.engine.backends.loading import (
     prefill_speed,
     read_weights,
 )
-from mlxgui.engine.backends.prompts import Prompt, Prompter, after_prefix
-from mlxgui.engine.backends.rows import Choice, Row, logprobs_event
-from mlxgui.engine.backends.scheduler import Entry, Prefilled, Scheduler
+from mlxgui.engine.backends.prompts import Prompt, Prompter
+from mlxgui.engine.backends.rows import Choice, Row, entry_for, logprobs_event
+from mlxgui.engine.backends.scheduler import Scheduler
+from mlxgui.engine.cache.entries import Kind
 from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed
 from mlxgui.engine.types import (
     FinishReason,
@@ -35,11 +36,11 @@ from mlxgui.engine.types import (
     ModelSpec,
     Progress,
     Started,
+    Warned,
 )
 
 log = logging.getLogger("worker.text")
 
-PROMPT_CACHE_ENTRIES = 256
 MAX_FAILURES = 3
 """A request that was in flight at so many failed steps is given up, whoever caused them."""
 
@@ -74,7 +75,7 @@ class TextBackend:
         rows = embedding_rows(self.model)
         self.vocabulary = logits_width(self.model, spec.name)
         self.prompter = Prompter(self.tokenizer, rows, spec.context_tokens)
-        self.prompt_cache = LRUPromptCache(PROMPT_CACHE_ENTRIES, spec.options.prompt_cache_bytes)
+        self.prompt_cache = open_prompt_cache(spec, folder, self.tokenizer)
         self._tokens_per_second = prefill_speed(self.model)
         self.eos = [[int(token)] for token in sorted(self.tokenizer.eos_token_ids)]
         ends = [token for (token,) in self.eos]
@@ -117,35 +118,17 @@ class TextBackend:
         choices = [self.choices.make(prepared, index) for index in range(prepared.request.n)]
         row = self.rows[id] = Row(id, prepared, choices, added_at=time.perf_counter())
         self._insert(row)
-        self._early.append((id, Started(len(prepared.tokens), row.cached_tokens)))
+        self._early.extend((id, Warned(note)) for note in prepared.notes)
+        self._early.append((id, Started(len(prepared.tokens), row.cache.cached_tokens, row.cache)))
 
     def _insert(self, row: Row) -> None:
         """Into the scheduler, behind the longest prefix that the prompt cache holds."""
         prompt = row.prompt
         open_choices = [choice for choice in row.choices if not choice.is_finished]
         # The last prompt token is what decoding starts from, so it is not looked up.
-        cache, rest = self.prompt_cache.fetch_nearest_cache("", prompt.tokens[:-1])
-        row.cached_tokens = len(prompt.tokens) - 1 - len(rest) if cache is not None else 0
-        segments, row.segment_kinds = after_prefix(prompt, row.cached_tokens)
-        last = prompt.tokens[-1]
-        if open_choices[0].generated:  # a replay: the answer so far belongs to the prompt now
-            whole = [last, *open_choices[0].generated]
-            segments, last = [*segments, whole[:-1]], whole[-1]
-        for choice in open_choices:
-            choice.plan.position, choice.plan.has_begun = len(choice.generated), False
-            if choice.plan.matcher is not None:
-                choice.plan.matcher.replay(choice.generated)
-        row.entry = Entry(
-            id=row.id,
-            segments=segments,
-            last=last,
-            plans=[choice.plan for choice in open_choices],
-            max_tokens=[prompt.max_tokens - len(c.generated) for c in open_choices],
-            stop=StopSequences([] if prompt.request.ignore_eos else self.eos),
-            cache=cache,
-            prefix=prompt.tokens[: row.cached_tokens],
-            priority=prompt.request.priority,
-        )
+        found = self.prompt_cache.fetch(prompt.tokens, prompt.layout)
+        row.cache = cache_use(found, self.tokenizer)
+        row.entry = entry_for(row, open_choices, found, self.eos)
         self.scheduler.add(row.entry)
         for choice, uid in zip(open_choices, row.entry.uids, strict=True):
             choice.uid = uid
@@ -168,7 +151,7 @@ class TextBackend:
         for uid in uids:
             self.by_uid.pop(uid, None)
         for cache, tokens in self.scheduler.remove(row.entry, uids):
-            self.prompt_cache.insert_cache("", tokens, cache)
+            self.prompt_cache.store(tokens, cache, "assistant")
 
     @property
     def is_busy(self) -> bool:
@@ -198,15 +181,18 @@ class TextBackend:
         row = self.rows[report.entry.id]
         total = len(row.prompt.tokens)
         if not report.is_ready:
-            out.append((row.id, Progress(report.processed_tokens + row.cached_tokens, total)))
+            processed = report.processed_tokens + row.cache.cached_tokens
+            out.append((row.id, Progress(processed, total)))
 
-    def _store_segment(self, entry: Entry) -> None:
+    def _store_segment(self, entry: Entry, kind: Kind) -> None:
         """A segment was prefilled: what a later request may share ends here."""
+        if kind == "assistant":  # the reply's own entry comes when it is whole
+            return
         row = self.rows[entry.id]
-        kind = row.segment_kinds.pop(0) if row.segment_kinds else "assistant"
-        if kind != "assistant":  # the reply's own entry comes when it is whole
+        read = row.prompt.tokens[: row.cache.cached_tokens + entry.done_tokens]
+        if self.prompt_cache.reached(read, kind):
             cache, tokens = self.scheduler.cache_of(entry)
-            self.prompt_cache.insert_cache("", tokens, cache, cache_type=kind)
+            self.prompt_cache.store(tokens, cache, kind)
 
     def _on_token(self, response: Any, out: list[Output]) -> None:
         row, choice = self.by_uid[response.uid]
@@ -222,7 +208,7 @@ class TextBackend:
             out.append((row.id, event))
         if reason is not None:
             tokens, cache = list(response.all_tokens), response.prompt_cache
-            self.prompt_cache.insert_cache("", tokens, cache)
+            self.prompt_cache.store(tokens, cache, "assistant")
             del self.by_uid[choice.uid]
             matcher = choice.plan.matcher
             if matcher is not None and matcher.failure:
@@ -272,12 +258,22 @@ class TextBackend:
         out.append((row.id, EngineError(f"The model failed on this request: {_one_line(error)}")))
 
     def _forget_arrays(self) -> None:
-        self.prompt_cache = LRUPromptCache(
-            PROMPT_CACHE_ENTRIES, self.spec.options.prompt_cache_bytes
-        )
+        self.prompt_cache.reset()
         self._new_scheduler()
         gc.collect()
         mx.clear_cache()
+
+    def idle(self) -> bool:
+        """Nothing runs: hand prompts to the disk. True = there is more of that to do soon."""
+        try:
+            return self.prompt_cache.idle()
+        except Exception:
+            log.exception("the prompt cache failed and begins anew")
+            self.prompt_cache.reset()
+            return False
+
+    def close(self, seconds: float) -> None:
+        self.prompt_cache.close(seconds)
 
     # -- questions --------------------------------------------------------------------------------
 
@@ -287,8 +283,11 @@ class TextBackend:
                 "in_flight": len(self.rows),
                 "active_bytes": int(mx.get_active_memory()),
                 "peak_bytes": int(mx.get_peak_memory()),
-                "prompt_cache": self.prompt_cache.stats_by_type(),
+                "prompt_cache": self.prompt_cache.stats(),
             }
+        if name == "reset_cache":
+            self.prompt_cache.reset(disk=bool(arguments.get("disk")))
+            return self.prompt_cache.stats()
         raise BadRequest(f"A text model has no {name}.")
 
 

@@ -8,11 +8,12 @@ whether a template opens a thinking block, drops thoughts from the history, or m
 
 from collections.abc import Callable, Sequence
 
+from mlxgui.engine.cache.entries import Kind
 from mlxgui.engine.cache.trie import shared
 from mlxgui.engine.errors import BadRequest
 from mlxgui.engine.types import Message
 
-Layout = list[tuple[int, str]]
+Layout = list[tuple[int, Kind]]
 """Ends of the segments, ascending, with their kinds: "system", "user" (history), "assistant"."""
 
 SMALLEST_SYSTEM = 16

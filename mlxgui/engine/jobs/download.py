@@ -21,6 +21,8 @@ from mlxgui.engine.jobs.hub_errors import explain
 from mlxgui.engine.jobs.transfer import CHUNK_BYTES, RemoteFile, Transfer, list_files
 
 SPEED_SECONDS = 10.0
+PATIENT_TRIES = 180
+"""About three hours without a network: a night, say, is bridged by the machine's own sleep."""
 UNFINISHED = "unfinished"
 GIB = 1 << 30
 
@@ -43,7 +45,7 @@ class Download:
         self._revision = job.get("revision", "main")
         self._reserve_bytes = int(job.get("reserve_bytes", GIB))
         self._workers = int(job.get("files_at_once", 4))
-        self._tries = int(job.get("tries", 12))
+        self._tries = int(job.get("tries", PATIENT_TRIES))
         self._every_seconds = float(job.get("report_seconds", 1.0))
         self._folder = folder
         self._stop = stop
@@ -57,14 +59,23 @@ class Download:
     def run(self) -> dict[str, Any]:
         commit, files = self._plan()
         self._place.mkdir(parents=True, exist_ok=True)
-        blobs = self._home / "blobs"
-        by_content = {file.etag: file for file in files if not (blobs / file.etag).exists()}
-        missing = list(by_content.values())
+        by_content = {file.etag: file for file in files}
+        missing = [file for file in by_content.values() if not self._is_here(file)]
         transfer = self._transfer(commit)
         self._check_room(sum(file.size - transfer.done_bytes(file) for file in missing))
         self._fetch(transfer, files, missing)
         path = self._assemble(commit, files)
         return {"path": str(path), "commit": commit, "bytes": sum(file.size for file in files)}
+
+    def _is_here(self, file: RemoteFile) -> bool:
+        """Whether the cache has it already. A damaged one goes: it is why somebody asks again."""
+        blob = self._home / "blobs" / file.etag
+        if not blob.exists():
+            return False
+        if blob.stat().st_size == file.size and file.matches(blob):
+            return True
+        blob.unlink()
+        return False
 
     def _plan(self) -> tuple[str, list[RemoteFile]]:
         """The commit and its files: looked up once, kept for every later run."""
