@@ -15,7 +15,7 @@ from mlxgui.wire import Dialect, openai_chat
 from mlxgui.wire.defaults import filled
 from mlxgui.wire.reply import Reply
 from models_app.adapters import aspec_for
-from models_app.models import Model
+from models_app.usage import count_use
 
 log = logging.getLogger("mlxgui.api")
 
@@ -46,7 +46,7 @@ async def answer(dialect: Dialect, body: bytes) -> HttpResponseBase:
     request = filled(parsed.request, parsed.given, model.sampling_defaults, dialect.defaults)
     events = get_runtime().pool.generate(spec, request)
     first, notes = await first_of(events)  # what can be refused is refused here, with a real status
-    await Model.objects.filter(pk=model.pk).arecord_use()
+    count_use(model.pk)
     warnings = [*parsed.warnings, *notes]
     if parsed.stream:
         return sse_response(first, events, dialect.encoder(parsed), warnings)

@@ -153,6 +153,7 @@ class Message(models.Model):
     prompt_tokens = models.PositiveIntegerField(null=True, blank=True)
     completion_tokens = models.PositiveIntegerField(null=True, blank=True)
     cached_tokens = models.PositiveIntegerField(null=True, blank=True)
+    cache_note = models.TextField("how far the prompt was reused, and why", blank=True)
     first_token_seconds = models.FloatField(null=True, blank=True)
     tokens_per_second = models.FloatField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -19,6 +19,7 @@ from chat_app.models import Conversation, Message
 from chat_app.prompt import request_for
 from mlxgui.engine.errors import EngineError, ModelNotFound
 from mlxgui.engine.types import (
+    CacheUse,
     Done,
     Event,
     Finished,
@@ -42,6 +43,14 @@ Ask = Callable[[], Message]
 """Runs in a database thread and returns the message to reply to."""
 
 _live: dict[UUID, "Reply"] = {}
+
+
+def cache_note(use: CacheUse) -> str:
+    """Why the prompt was reused so far and no further, with the words where it parts."""
+    if use.divergence < 0 or not use.text:
+        return use.explanation
+    where = f"It parts at token {use.divergence}: “{use.text}” where “{use.known_text}” was before."
+    return f"{use.explanation} {where}"
 
 
 class Refused(Exception):
@@ -147,7 +156,7 @@ class Reply:
             model = Model.objects.resolve(conversation.model_name)
             self._spec = model.spec()
             self._request = request_for(conversation, parent, model)
-            Model.objects.filter(pk=model.pk).record_use()
+            Model.objects.filter(pk=model.pk).record_uses(1)
         except ModelNotFound:
             self._refusal = ModelNotFound(
                 f"“{conversation.model_name}” is not in the library. Choose another model."
@@ -194,6 +203,7 @@ class Reply:
                 self.phase = "reading"
                 self.message.prompt_tokens = event.prompt_tokens
                 self.message.cached_tokens = event.cached_tokens
+                self.message.cache_note = cache_note(event.cache)
             case Progress():
                 self.read_fraction = event.processed_tokens / max(1, event.total_tokens)
             case Text(index=0) | Thinking(index=0):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from asgiref.sync import sync_to_async
 from django.db.models import Q
+from django.db.models.signals import post_delete, post_save
+from django.dispatch import receiver
 from msgspec import structs
 
 from mlxgui.engine.errors import BadRequest, ModelNotFound
@@ -35,7 +37,28 @@ def spec_for(name: str, adapter: str = "") -> tuple[Model, ModelSpec]:
 
 
 async def aspec_for(name: str, adapter: str = "") -> tuple[Model, ModelSpec]:
-    return await sync_to_async(spec_for)(name, adapter)
+    """The same, remembered until a row of the library changes: it is on every request's path."""
+    asked = (name, adapter)
+    if (known := _known.get(asked)) is not None:
+        return known
+    version = _version[0]
+    found = await sync_to_async(spec_for)(name, adapter)
+    if version == _version[0]:  # no row changed while we looked
+        if len(_known) >= KNOWN:
+            _known.clear()
+        _known[asked] = found
+    return found
+
+
+KNOWN = 1024
+_known: dict[tuple[str, str], tuple[Model, ModelSpec]] = {}
+_version = [0]
+
+
+@receiver([post_save, post_delete], sender=Model, dispatch_uid="forget-specs")
+def forget_specs(**changed: object) -> None:
+    _version[0] += 1
+    _known.clear()
 
 
 def with_adapter(spec: ModelSpec, base: Model, name: str, param: str = "adapters") -> ModelSpec:

@@ -82,7 +82,7 @@ class Download(Job):
     note = models.TextField(blank=True)
     files = models.JSONField("files under way", default=list, blank=True)
 
-    objects = DownloadQuerySet.as_manager()
+    objects: ClassVar = DownloadQuerySet.as_manager()
 
     class Meta:
         ordering = ("-created_at",)

@@ -38,12 +38,9 @@ class ModelQuerySet(models.QuerySet["Model"]):
     async def aresolve(self, name: str) -> "Model":
         return await sync_to_async(self.resolve)(name)
 
-    def record_use(self) -> int:
-        """Count one request for each row, now."""
-        return self.update(use_count=F("use_count") + 1, last_used_at=timezone.now())
-
-    async def arecord_use(self) -> int:
-        return await sync_to_async(self.record_use)()
+    def record_uses(self, count: int) -> int:
+        """Count so many requests for each row, the last of them now."""
+        return self.update(use_count=F("use_count") + count, last_used_at=timezone.now())
 
 
 def _any_identity(name: str) -> Q:

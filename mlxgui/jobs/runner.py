@@ -122,8 +122,8 @@ class JobRunner:
         room = kind.max_running() - rows.filter(status=Status.RUNNING).count()
         if room <= 0:
             return
-        for job in rows.filter(status=Status.QUEUED).in_order()[:room]:  # type: ignore[attr-defined]
-            if rows.all().claim(job.pk):  # type: ignore[attr-defined]
+        for job in rows.filter(status=Status.QUEUED).in_order()[:room]:
+            if rows.all().claim(job.pk):
                 self._start(job)
 
     def _start(self, job: Job) -> None:

@@ -23,6 +23,7 @@ def backend(text_model: Path) -> Iterator[Any]:
 
 def add(backend: Any, id: int, request: GenerationRequest) -> None:
     backend.add(id, backend.prepare(request))
+    backend._early.clear()  # `Started` has a step of its own, before any work
 
 
 def step(backend: Any, times: int = 1) -> dict[int, list[Event]]:

@@ -82,8 +82,7 @@ def test_ready_models_are_sound_and_of_a_served_kind() -> None:
 def test_each_use_is_counted_and_leaves_updated_at_alone() -> None:
     model = make_model("m")
     changed = model.updated_at
-    for _ in range(2):
-        Model.objects.filter(pk=model.pk).record_use()
+    Model.objects.filter(pk=model.pk).record_uses(2)
     model.refresh_from_db()
     assert model.use_count == 2
     assert model.last_used_at is not None

@@ -17,7 +17,7 @@ from mlxgui.engine.backends.batch import Batch, MaskRows, Prefill
 from mlxgui.engine.backends.entry import Entry, Prefilled
 from mlxgui.engine.cache.entries import Kind
 
-TOGETHER_SECONDS = 0.15
+TOGETHER_SECONDS = 0.25
 """Short prompts share a prefill as long as it stays below; more only delays the first of them."""
 BESIDE_OTHERS_SECONDS = 0.25
 ALONE_SECONDS = 1.0

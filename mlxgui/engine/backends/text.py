@@ -161,8 +161,8 @@ class TextBackend:
 
     def step(self) -> list[Output]:
         out, self._early = self._early, []
-        if not self.rows:
-            return out
+        if out or not self.rows:
+            return out  # what is known already need not wait for a prefill
         if self._suspects and self._on_trial is None:
             self._on_trial = self._suspects.popleft()
             self._insert(self._on_trial)

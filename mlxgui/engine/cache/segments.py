@@ -44,7 +44,7 @@ def layout(
         encode: without special tokens of its own.
         decode: with special tokens.
     """
-    ends: dict[int, str] = {}
+    ends: dict[int, Kind] = {}
     if end := system_end(messages, tokens, text=text, render=render, encode=encode):
         ends[end] = "system"
     for future in continuations(messages):
