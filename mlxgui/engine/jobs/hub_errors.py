@@ -3,6 +3,7 @@
 import errno
 from typing import Any, Literal, NamedTuple
 
+WITHOUT_HUB = "Check the network and try again; models that are here already need no hub."
 TOKEN_WAY_OUT = (
     "make a token at huggingface.co/settings/tokens and put it into the setting huggingface_token"
 )
@@ -37,7 +38,8 @@ def explain(error: BaseException, repository: str = "") -> Trouble:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Trouble("disk", "The disk is full. Make room, then try again: it goes on from here.")
     if _is_network(error):
-        return Trouble("offline", f"The hub cannot be reached ({_short(error)}).", passing=True)
+        text = f"The hub cannot be reached ({_short(error)}). {WITHOUT_HUB}"
+        return Trouble("offline", text, passing=True)
     return Trouble("unknown", f"{type(error).__name__}: {_short(error)}")
 
 
