@@ -37,8 +37,8 @@ format: $(VENV)/.installed-dev ## Let Ruff mend what it can
 	@$(PYTHON) -m ruff check --fix .
 	@$(PYTHON) -m ruff format .
 
-bench: $(VENV)/.installed-bench ## Compare with mlx_lm.server and mlx_vlm.server
-	@exec $(PYTHON) bench/serving.py
+bench: $(VENV)/.installed ## Compare with mlx_lm.server and mlx_vlm.server
+	@exec $(PYTHON) -m bench.serving
 
 clean: ## Remove the environment and every cache (your data stays)
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis test-results
@@ -52,10 +52,6 @@ $(VENV)/.installed: requirements.txt constraints.txt | $(PYTHON)
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@$(INSTALL) -r requirements-dev.txt
-	@touch $@
-
-$(VENV)/.installed-bench: requirements-bench.txt $(VENV)/.installed
-	@$(INSTALL) -r requirements-bench.txt
 	@touch $@
 
 $(PYTHON):
