@@ -131,6 +131,12 @@ def get_runtime() -> Runtime:
     return _runtime
 
 
+def memory_for_models() -> int:
+    """Bytes that loaded models may take together: what pages show is what the pool goes by."""
+    limits = _runtime.pool.limits if _runtime is not None else None
+    return (limits.usable_bytes if limits else 0) or machine_memory().usable_bytes
+
+
 def running_runtime() -> Runtime | None:
     """None where no server runs in this process, as in a management command."""
     return _runtime

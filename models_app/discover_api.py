@@ -8,7 +8,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from mlxgui.api import error_response, json_api, json_response
 from mlxgui.engine.errors import BadRequest
-from mlxgui.engine.memory import GIB, machine_memory
+from mlxgui.engine.memory import GIB
+from mlxgui.runtime import memory_for_models
 from models_app import discovery
 from models_app.discovery import Answer
 from models_app.hub import SORTS, HubFailed
@@ -122,7 +123,7 @@ def whole_number(request: HttpRequest, name: str, default: int, most: int = MOST
 def room_bytes(request: HttpRequest) -> int:
     text = request.GET.get("max_memory_gb")
     if text is None:
-        return machine_memory().usable_bytes
+        return memory_for_models()
     try:
         room = float(text)
     except ValueError:
@@ -172,7 +173,7 @@ def memory_fit(model: HubModel, room: int) -> str:
 
 
 def detail(model: HubModel) -> dict[str, Any]:
-    room = machine_memory().usable_bytes
+    room = memory_for_models()
     fits = model.memory_bytes <= room
     return {
         **item(model),

@@ -4,8 +4,8 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
-from mlxgui.engine.memory import machine_memory
 from mlxgui.pages import page
+from mlxgui.runtime import memory_for_models
 from models_app import choices, discovery, memory_plot
 from models_app.card import render
 from models_app.choices import Choice
@@ -23,7 +23,7 @@ answer = sync_to_async(page)
 @require_GET
 async def discover(request: HttpRequest) -> HttpResponse:
     choice = Choice.of(request.GET)
-    room = machine_memory().usable_bytes
+    room = memory_for_models()
     context = {
         "choice": choice, "kinds": choices.KINDS, "sorts": choices.SORTS, "sizes": choices.SIZES,
         "quantizations": choices.QUANTIZATIONS, "room": room,
@@ -74,7 +74,7 @@ async def repository(request: HttpRequest, author: str, name: str) -> HttpRespon
 
 
 async def _about(model: HubModel, offer: Offer) -> dict[str, object]:
-    room = machine_memory().usable_bytes
+    room = memory_for_models()
     try:
         text = await discovery.card(model)
     except HubFailed:

@@ -8,9 +8,8 @@ from django.shortcuts import aget_object_or_404, redirect
 from django.views.decorators.http import require_GET, require_POST
 
 from mlxgui.engine.errors import EngineError
-from mlxgui.engine.memory import machine_memory
 from mlxgui.pages import page
-from mlxgui.runtime import get_runtime
+from mlxgui.runtime import get_runtime, memory_for_models
 from models_app.library import ahub_cache, ascan
 from models_app.loading import begin_load
 from models_app.models import Model
@@ -25,8 +24,7 @@ answer = sync_to_async(page)  # sessions and messages are read while a template 
 @require_GET
 async def library(request: HttpRequest) -> HttpResponse:
     models = await _listed()
-    machine = machine_memory()
-    suggestion = suggest(machine.usable_bytes)
+    suggestion = suggest(memory_for_models())
     context = {
         **_live(models),
         **await under_way(),
@@ -90,12 +88,12 @@ async def _listed() -> list[Listed]:
 
 
 def _live(models: list[Listed]) -> dict[str, object]:
-    machine = machine_memory()
+    room = memory_for_models()
     loaded = sum(one.state.memory_bytes for one in models)
     return {
         "models": models,
-        "machine": machine,
+        "room_bytes": room,
         "loaded_bytes": loaded,
-        "loaded_percent": min(100, round(100 * loaded / machine.usable_bytes)),
+        "loaded_percent": min(100, round(100 * loaded / room)),
         "seen": digest(models),
     }
