@@ -24,11 +24,10 @@ LLAMA = "mlx-community/Llama-3.2-3B-Instruct-4bit"
 @pytest.fixture(autouse=True)
 def a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """With 8 GB for models, whatever this one has."""
-    from mlxgui.engine.memory import GIB, Machine
+    from mlxgui.engine.memory import GIB
 
-    machine = Machine(12 * GIB, 8 * GIB, 8 * GIB, True, "Test")
     for module in ("discover_views", "views"):
-        monkeypatch.setattr(f"models_app.{module}.machine_memory", lambda: machine)
+        monkeypatch.setattr(f"models_app.{module}.memory_for_models", lambda: 8 * GIB)
 
 
 async def text_of(client: AsyncClient, path: str, **options: Any) -> str:
