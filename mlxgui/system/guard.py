@@ -89,7 +89,9 @@ def body_bytes(request: HttpRequest) -> int:
 
 
 def refuse(request: HttpRequest, why: Refusal) -> HttpResponse:
-    if why.status == 401 and not is_api(request.path_info):
+    # A fragment is not sent on: htmx would follow and put the whole page in its place.
+    is_page = not is_api(request.path_info) and "HX-Request" not in request.headers
+    if why.status == 401 and is_page:
         return HttpResponseRedirect(f"/key/?next={quote(request.get_full_path())}")
     response = json_failure(why.status, why.code, why.message)
     if why.status == 401:

@@ -105,6 +105,11 @@ class TestWithKey:
         assert client.get("/training/").status_code == 200
 
     @pytest.mark.django_db
+    def test_a_fragment_is_refused_and_not_sent_on(self, client: Client) -> None:
+        answer = client.get("/library/downloads/indicator/", headers={"HX-Request": "true"})
+        assert answer.status_code == 401
+
+    @pytest.mark.django_db
     def test_a_cookie_is_worthless_once_the_key_has_changed(
         self, client: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
