@@ -111,11 +111,6 @@ class ModelPool:
     def residents(self) -> list[Resident]:
         return [place.resident() for place in self._places.values()]
 
-    @property
-    def load_queue(self) -> int:
-        """Loads that wait for their turn."""
-        return self._load_line.waiting
-
     def apply(self, limits: Limits) -> None:
         """New limits, for what runs now too."""
         self.limits = limits

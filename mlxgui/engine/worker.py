@@ -101,6 +101,7 @@ class Loop:
         for id, output in outputs:
             if isinstance(output, EngineError):
                 self._flush()
+                self._unheard.discard(id)
                 self.pipe.fail(id, output)
             else:
                 self._held.append((id, output))
@@ -150,6 +151,10 @@ class Loop:
             log.exception("adding request %d failed", id)
             self.pipe.fail(id, EngineError(f"The request failed: {error}"))
 
+    def cancel(self, id: int) -> None:
+        self._unheard.discard(id)
+        self.backend.cancel(id)
+
     def call(self, frame: protocol.Call) -> None:
         try:
             answer = self.backend.call(frame.name, frame.arguments)
@@ -177,7 +182,7 @@ def read(source: BinaryIO, loop: Loop, prepare: Callable[[Any], Any]) -> None:
                 else:
                     loop.inbox.put(lambda id=id, ready=prepared: loop.add(id, ready))  # type: ignore[misc]
             case protocol.Cancel(id):
-                loop.inbox.put(lambda id=id: loop.backend.cancel(id))  # type: ignore[misc]
+                loop.inbox.put(lambda id=id: loop.cancel(id))  # type: ignore[misc]
             case protocol.Call():
                 loop.inbox.put(lambda call=frame: loop.call(call))  # type: ignore[misc]
 
