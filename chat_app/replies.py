@@ -18,13 +18,13 @@ from django.utils import timezone
 from chat_app.models import Conversation, Message
 from chat_app.prompt import request_for
 from mlxgui.engine.errors import EngineError, ModelNotFound
+from mlxgui.engine.spec import ModelSpec
 from mlxgui.engine.types import (
     CacheUse,
     Done,
     Event,
     Finished,
     GenerationRequest,
-    ModelSpec,
     Progress,
     Started,
     Text,

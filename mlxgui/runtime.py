@@ -12,7 +12,7 @@ from django.conf import settings
 
 from mlxgui.engine.memory import GIB, machine_memory
 from mlxgui.engine.pool import Limits, ModelPool
-from mlxgui.engine.types import LoadOptions
+from mlxgui.engine.spec import LoadOptions
 from mlxgui.system.models import Setting
 from mlxgui.system.signals import setting_changed
 

@@ -14,7 +14,7 @@ from msgspec import structs
 
 from mlxgui.engine.errors import BadRequest, ModelNotFound
 from mlxgui.engine.memory import weights_bytes
-from mlxgui.engine.types import ModelSpec
+from mlxgui.engine.spec import ModelSpec
 from models_app.models import Model
 
 

@@ -5,7 +5,7 @@ import contextlib
 
 from mlxgui.engine.errors import EngineError
 from mlxgui.engine.pool import ModelPool
-from mlxgui.engine.types import ModelSpec
+from mlxgui.engine.spec import ModelSpec
 
 PATIENCE_SECONDS = 0.4
 """Small models are ready within this time, and the page then says so at once."""

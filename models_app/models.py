@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from mlxgui.engine.backends import MODULES
 from mlxgui.engine.errors import LoadFailed, ModelNotFound
-from mlxgui.engine.types import ModelSpec
+from mlxgui.engine.spec import ModelSpec
 
 LARGEST_ID = 2**63 - 1
 

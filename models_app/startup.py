@@ -8,7 +8,7 @@ from pathlib import Path
 from asgiref.sync import sync_to_async
 
 from mlxgui.engine.errors import EngineError, ModelNotFound
-from mlxgui.engine.types import ModelSpec
+from mlxgui.engine.spec import ModelSpec
 from mlxgui.jobs.runner import start_runner
 from mlxgui.runtime import Runtime, at_start
 from models_app.adapters import spec_for

@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from mlxgui.engine.pool import Limits, ModelPool
-from mlxgui.engine.types import GenerationRequest, Message, ModelSpec
+from mlxgui.engine.spec import ModelSpec
+from mlxgui.engine.types import GenerationRequest, Message
 from tests import tiny
 
 # One folder of compiled kernels for all tests: compiling them anew takes seconds.

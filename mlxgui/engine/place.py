@@ -10,7 +10,7 @@ from msgspec import Struct
 from mlxgui.engine.line import Line
 from mlxgui.engine.policy import Slot
 from mlxgui.engine.process import Worker
-from mlxgui.engine.types import LoadOptions, ModelSpec
+from mlxgui.engine.spec import LoadOptions, ModelSpec
 
 
 class Limits(Struct, frozen=True, kw_only=True):

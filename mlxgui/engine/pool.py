@@ -32,7 +32,8 @@ from mlxgui.engine.memory import GIB, machine_memory
 from mlxgui.engine.place import Limits, Place, Resident
 from mlxgui.engine.policy import Bounds, Refuse, Room, make_room
 from mlxgui.engine.process import Worker
-from mlxgui.engine.types import Event, GenerationRequest, LoadOptions, ModelSpec
+from mlxgui.engine.spec import LoadOptions, ModelSpec
+from mlxgui.engine.types import Event, Request
 
 log = logging.getLogger("mlxgui.pool")
 
@@ -62,7 +63,7 @@ class ModelPool:
 
     # -- what callers do --------------------------------------------------------------------------
 
-    async def generate(self, spec: ModelSpec, request: GenerationRequest) -> AsyncGenerator[Event]:
+    async def generate(self, spec: ModelSpec, request: Request) -> AsyncGenerator[Event]:
         """Events from `Started` to `Done`; loads the model first where needed.
 
         Closing the iterator early cancels the request. Raises EngineError: before the first event

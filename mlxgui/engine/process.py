@@ -21,8 +21,9 @@ from mlxgui.engine.errors import (
     WorkerDied,
     from_code,
 )
+from mlxgui.engine.spec import ModelSpec
 from mlxgui.engine.stream import Stream
-from mlxgui.engine.types import Alive, Event, GenerationRequest, ModelSpec
+from mlxgui.engine.types import Alive, Event, Request
 
 State = Literal["starting", "ready", "stopping", "stopped"]
 
@@ -134,7 +135,7 @@ class Worker:
     # -- requests ---------------------------------------------------------------------------------
 
     async def generate(
-        self, request: GenerationRequest, deadline: float | None = None
+        self, request: Request, deadline: float | None = None
     ) -> AsyncGenerator[Event]:
         """Events from `Started` to `Done`. Leaving early cancels the request in the child.
 

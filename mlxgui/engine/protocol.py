@@ -12,15 +12,8 @@ from typing import Any, BinaryIO
 import msgspec
 from msgspec import Struct
 
-from mlxgui.engine.types import (
-    Event,
-    GenerationRequest,
-    Logprobs,
-    ModelSpec,
-    Progress,
-    Text,
-    Thinking,
-)
+from mlxgui.engine.spec import ModelSpec
+from mlxgui.engine.types import Event, Logprobs, Progress, Request, Text, Thinking
 
 MAX_FRAME_BYTES = 256 << 20
 _LENGTH = struct.Struct(">I")
@@ -32,7 +25,7 @@ class Load(Struct, frozen=True, tag="load"):
 
 class Generate(Struct, frozen=True, tag="generate"):
     id: int
-    request: GenerationRequest
+    request: Request
 
 
 class Cancel(Struct, frozen=True, tag="cancel"):

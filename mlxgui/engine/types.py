@@ -8,45 +8,9 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-Kind = Literal["text", "vision", "embedding", "rerank", "stt", "tts", "image", "fake"]
+from mlxgui.engine.tasks import AskedTask, Task, TaskEvent
+
 FinishReason = Literal["stop", "length", "tool_calls"]
-
-
-# -- what to load ---------------------------------------------------------------------------------
-
-
-class LoadOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a worker runs its model. Sizes in bytes or tokens, as the names say; 0 = no bound."""
-
-    prefill_step_tokens: int = 2048
-    max_parallel: int = 32
-    max_kv_tokens: int = 0
-    prompt_cache_bytes: int = 1 << 30
-    prompt_cache_folder: str = ""
-    """Where prompts are kept over a restart; empty = nowhere."""
-    prompt_cache_disk_bytes: int = 0
-    use_gpu: bool = True
-    raise_wired_limit: bool = False
-
-
-class ModelSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One loadable model: what the engine needs to know, and nothing about where it is listed."""
-
-    name: str
-    path: str
-    kind: Kind = "text"
-    adapter_path: str = ""
-    memory_bytes: int = 0
-    context_tokens: int = 0
-    keep_alive_seconds: float | None = None
-    """Idle time before the pool may unload it. None = the pool's own; negative = never."""
-    pinned: bool = False
-    options: LoadOptions = LoadOptions()
-
-    @property
-    def key(self) -> str:
-        """One worker per key: a base with an adapter is a worker of its own."""
-        return f"{self.path}@{self.adapter_path}" if self.adapter_path else self.path
 
 
 # -- what to generate -----------------------------------------------------------------------------
@@ -56,13 +20,23 @@ class TextPart(Struct, frozen=True, tag="text"):
     text: str
 
 
-class ImagePart(Struct, frozen=True, tag="image"):
-    """An image as its own bytes; its format is told from its content."""
+class ImagePart(Struct, frozen=True, tag="image", omit_defaults=True):
+    """An image as its own bytes; its format is told from its content.
+
+    `url` is set, and `data` empty, only until the door has fetched it.
+    """
+
+    data: bytes = b""
+    url: str = ""
+
+
+class AudioPart(Struct, frozen=True, tag="audio"):
+    """A clip as the bytes of a file; its format is told from its content."""
 
     data: bytes
 
 
-Part = TextPart | ImagePart
+Part = TextPart | ImagePart | AudioPart
 
 
 class ToolCallRecord(Struct, frozen=True, omit_defaults=True):
@@ -123,11 +97,13 @@ class Constraint(Struct, frozen=True, omit_defaults=True):
     text: str = ""
 
 
-class GenerationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One request, whatever dialect it came in. Exactly one of `messages` and `prompt` is given."""
+class GenerationRequest(Task, frozen=True, kw_only=True, omit_defaults=True, tag="generate"):
+    """One request, whatever dialect it came in. Exactly one of `messages`, `prompt` and
+    `prompt_tokens` is given."""
 
     messages: list[Message] = []
     prompt: str = ""
+    prompt_tokens: list[int] = []
     tools: list[Tool] = []
     tool_choice: str = "auto"
     """"auto", "none", "required", or the name of the one function to call."""
@@ -150,10 +126,9 @@ class GenerationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Tokens a thinking block may have before it is closed; 0 = no bound."""
     role_mapping: dict[str, str] = {}
     """Prefixes of the roles, for models without a chat template."""
-    priority: int = 0
-    """Higher goes first among those that wait: chat page 10, API 0, batch -10."""
-    timeout_seconds: float = 0.0
-    """From arrival to the last token; 0 = no bound."""
+
+
+Request = GenerationRequest | AskedTask
 
 
 # -- what came out --------------------------------------------------------------------------------
@@ -271,5 +246,15 @@ class Done(Struct, frozen=True, tag="done", omit_defaults=True):
 
 
 Event = (
-    Started | Progress | Text | Thinking | Logprobs | ToolCall | Warned | Alive | Finished | Done
+    Started
+    | Progress
+    | Text
+    | Thinking
+    | Logprobs
+    | ToolCall
+    | Warned
+    | Alive
+    | Finished
+    | TaskEvent
+    | Done
 )

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mlxgui.engine.types import Kind
+from mlxgui.engine.spec import Kind
 from models_app.inspection.facts import BrokenFolder
 from models_app.inspection.weights import Tensors, names_any
 

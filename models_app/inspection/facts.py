@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlxgui.engine.types import Kind
+from mlxgui.engine.spec import Kind
 
 
 class BrokenFolder(Exception):

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from mlxgui.engine.types import Kind
+from mlxgui.engine.spec import Kind
 from models_app.inspection.facts import BrokenFolder
 from models_app.inspection.files import read_bytes, read_object
 

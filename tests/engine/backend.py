@@ -6,16 +6,8 @@ from typing import Any
 
 from mlxgui.engine.backends import make_backend
 from mlxgui.engine.errors import EngineError
-from mlxgui.engine.types import (
-    Done,
-    Event,
-    Finished,
-    GenerationRequest,
-    LoadOptions,
-    ModelSpec,
-    Text,
-    Thinking,
-)
+from mlxgui.engine.spec import LoadOptions, ModelSpec
+from mlxgui.engine.types import Done, Event, Finished, GenerationRequest, Text, Thinking
 
 
 class Result:

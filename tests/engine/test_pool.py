@@ -22,7 +22,8 @@ from mlxgui.engine.errors import (
     WorkerDied,
 )
 from mlxgui.engine.pool import Limits, ModelPool
-from mlxgui.engine.types import Done, Event, Finished, GenerationRequest, ModelSpec, Started, Text
+from mlxgui.engine.spec import ModelSpec
+from mlxgui.engine.types import Done, Event, Finished, GenerationRequest, Started, Text
 from tests.conftest import ask, fake
 
 

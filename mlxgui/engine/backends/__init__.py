@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from mlxgui.engine.errors import EngineError
-from mlxgui.engine.types import Event, GenerationRequest, ModelSpec
+from mlxgui.engine.spec import ModelSpec
+from mlxgui.engine.types import Event, Request
 
 Output = tuple[int, Event | EngineError]
 
@@ -23,7 +24,7 @@ class Backend(Protocol):
     def load(self, spec: ModelSpec, report: Callable[[float], None]) -> dict[str, Any]:
         """Read the model; report how far, 0 to 1; return facts about it. Raises EngineError."""
 
-    def prepare(self, request: GenerationRequest) -> Any:
+    def prepare(self, request: Request) -> Any:
         """Check the request and turn it into what `add` takes. No mlx here. Raises EngineError."""
 
     def add(self, id: int, prepared: Any) -> None:

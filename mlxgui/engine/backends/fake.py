@@ -12,15 +12,8 @@ from typing import Any
 
 from mlxgui.engine.backends import Output
 from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed
-from mlxgui.engine.types import (
-    Done,
-    Finished,
-    GenerationRequest,
-    ModelSpec,
-    Started,
-    Text,
-    Usage,
-)
+from mlxgui.engine.spec import ModelSpec
+from mlxgui.engine.types import Done, Finished, GenerationRequest, Started, Text, Usage
 
 SLOW_SECONDS = 0.05
 CRASH_AFTER_WORDS = 3

@@ -6,7 +6,8 @@ from typing import Any
 from mlxgui.engine.cache.prompt_cache import Found, PromptCache
 from mlxgui.engine.cache.reasons import SENTENCES
 from mlxgui.engine.cache.signature import signature_of
-from mlxgui.engine.types import CacheUse, ModelSpec
+from mlxgui.engine.spec import ModelSpec
+from mlxgui.engine.types import CacheUse
 
 
 def open_prompt_cache(spec: ModelSpec, model: Path, tokenizer: Any) -> PromptCache:

@@ -30,14 +30,8 @@ from mlxgui.engine.backends.rows import Choice, Row, entry_for, logprobs_event
 from mlxgui.engine.backends.scheduler import Scheduler
 from mlxgui.engine.cache.entries import Kind
 from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed
-from mlxgui.engine.types import (
-    FinishReason,
-    GenerationRequest,
-    ModelSpec,
-    Progress,
-    Started,
-    Warned,
-)
+from mlxgui.engine.spec import ModelSpec
+from mlxgui.engine.types import FinishReason, GenerationRequest, Progress, Started, Warned
 
 log = logging.getLogger("worker.text")
 

@@ -1,0 +1,41 @@
+"""What to load, and how a worker runs it. Data only."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Kind = Literal["text", "vision", "embedding", "rerank", "stt", "tts", "image", "fake"]
+
+
+class LoadOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a worker runs its model. Sizes in bytes or tokens, as the names say; 0 = no bound."""
+
+    prefill_step_tokens: int = 2048
+    max_parallel: int = 32
+    max_kv_tokens: int = 0
+    prompt_cache_bytes: int = 1 << 30
+    prompt_cache_folder: str = ""
+    """Where prompts are kept over a restart; empty = nowhere."""
+    prompt_cache_disk_bytes: int = 0
+    use_gpu: bool = True
+    raise_wired_limit: bool = False
+
+
+class ModelSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One loadable model: what the engine needs to know, and nothing about where it is listed."""
+
+    name: str
+    path: str
+    kind: Kind = "text"
+    adapter_path: str = ""
+    memory_bytes: int = 0
+    context_tokens: int = 0
+    keep_alive_seconds: float | None = None
+    """Idle time before the pool may unload it. None = the pool's own; negative = never."""
+    pinned: bool = False
+    options: LoadOptions = LoadOptions()
+
+    @property
+    def key(self) -> str:
+        """One worker per key: a base with an adapter is a worker of its own."""
+        return f"{self.path}@{self.adapter_path}" if self.adapter_path else self.path
