@@ -22,7 +22,7 @@ LONG: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Go on and on"}],
     "max_tokens": 4000,
     "temperature": 1.0,
-    "logit_bias": {},
+    "ignore_eos": True,
     "stream": True,
 }
 

@@ -76,7 +76,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"logit_bias": {"word": 5}}, "logit_bias"),
     ({"messages": []}, "messages"),
     ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        "messages[0].content[0]",
+    ),
     ({"extra_body": {"top_k": -1}}, "top_k"),
     ({"extra_body": {"adapters": "none-such"}}, "adapters"),
 ]
@@ -168,6 +171,7 @@ def test_a_body_that_is_no_request_is_a_clear_400(server: LiveServer, raw: bytes
     import urllib.request
 
     request = urllib.request.Request(server.url + "/v1/chat/completions", data=raw, method="POST")
+    request.add_header("Content-Type", "application/json")
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request, timeout=10)
     assert caught.value.code == 400

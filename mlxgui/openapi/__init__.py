@@ -1,0 +1,1 @@
+"""/openapi.json: what every API view says of itself, put together."""

@@ -1,0 +1,103 @@
+"""Schemathesis over /openapi.json: requests that fit the document and requests that do not.
+
+Whatever comes back has a status, a content type and a body that the document promises, and nothing
+breaks the server. Requests that fit are sent with a real model's name and few tokens, so that they
+really run.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+import requests
+import schemathesis
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from mlxgui.openapi.document import made
+from tests.live import LiveServer
+
+pytestmark = pytest.mark.model
+
+EXAMPLES = 4
+"""Of each kind for each operation: enough to meet every field now and then, for a few seconds."""
+LIMIT_SECONDS = 10.0
+ENDS_THE_SERVER = ("/v1/system/shutdown", "/v1/system/restart")
+ASKS_THE_HUB = ("/v1/discover/", "/v1/models/install")
+NEVER = {500, 502, 504}
+CHECKED = [status_code_conformance, content_type_conformance, response_schema_conformance]
+DOCUMENT = json.loads(made().body)
+OPERATIONS = {
+    f"{one.ok().method.upper()} {one.ok().path}": one.ok()
+    for one in schemathesis.openapi.from_dict(json.loads(made().body)).get_all_operations()
+    if one.ok().path not in ENDS_THE_SERVER and f"/v1{one.ok().path}" not in DOCUMENT["paths"]
+}
+
+
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server of its own, since anything may be changed; the hub cannot be reached."""
+    home = tmp_path_factory.mktemp("schema-home")
+    with LiveServer(home, HF_ENDPOINT="http://127.0.0.1:9", MLX_GUI_HOST="127.0.0.1") as live:
+        live.send("POST", "/v1/models/starter/load")
+        yield live
+
+
+def really(body: Any) -> Any:
+    """The same body, on a model that is there, and short."""
+    if isinstance(body, dict):
+        for name in ("model", "model_id"):
+            if name in body:
+                body[name] = "starter"
+        for name in ("max_tokens", "max_output_tokens", "max_completion_tokens"):
+            if isinstance(body.get(name), int):
+                body[name] = 2
+    return body
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_the_document_is_true(offline: LiveServer, name: str, mode: GenerationMode) -> None:
+    operation = OPERATIONS[name]
+    session = requests.Session()
+    session.trust_env = False
+
+    @hypothesis.settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=[hypothesis.Phase.generate],
+    )
+    @hypothesis.given(case=operation.as_strategy(mode))
+    def run(case: Any) -> None:
+        if mode is GenerationMode.POSITIVE:
+            case.body = really(case.body)
+        began = time.monotonic()
+        response = case.call(base_url=offline.url, session=session, timeout=LIMIT_SECONDS)
+        told = f"{name} {case.body!r:.600} → {response.status_code} {response.text:.400}"
+        assert response.status_code not in NEVER or name.split()[1].startswith(ASKS_THE_HUB), told
+        assert time.monotonic() - began < LIMIT_SECONDS, told
+        try:
+            case.validate_response(response, checks=CHECKED)
+        except Exception as error:
+            raise AssertionError(f"{told}\n{error}") from error
+
+    try:
+        run()
+    except hypothesis.errors.Unsatisfiable:
+        pytest.skip("nothing that the document forbids can be sent")
+    finally:
+        session.close()
+
+
+def test_the_served_document_is_the_one_that_was_tested(offline: LiveServer) -> None:
+    assert json.loads(offline.ask("/openapi.json").body) == DOCUMENT
