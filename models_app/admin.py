@@ -1,15 +1,22 @@
+from typing import Any
+
 from django.contrib import admin
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
-from models_app.models import Download, Model, Source
+from models_app.library import scan
+from models_app.models import Download, Model, Profile, Source
 
-SETTINGS = ("defaults", "kv_quantization", "pinned", "keep_alive_minutes", "autoload")
+SETTINGS = (
+    "defaults", "pinned", "keep_alive_minutes", "autoload", "max_kv_tokens", "kv_quantization",
+    "kv_group_size", "kv_start_tokens", "chosen_adapter", "draft_path", "draft_tokens",
+    "trust_remote_code",
+)  # fmt: skip
 IDENTITY = ("uuid", "path", "source", "huggingface_id", "author", "version")
 FACTS = (
     "kind", "architecture", "family", "context_tokens", "quantization", "parameters",
     "weights_bytes", "memory_bytes", "capabilities", "is_finetuned", "base_model", "adapter_path",
-    "error_message", "metadata",
+    "error_message", "load_error", "metadata",
 )  # fmt: skip
 HISTORY = ("use_count", "last_used_at", "created_at", "updated_at")
 
@@ -32,6 +39,11 @@ class ModelAdmin(admin.ModelAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if "trust_remote_code" in form.changed_data:
+            scan()  # what its folder may hold has changed
+
     @admin.display(description="memory needed", ordering="memory_bytes")
     def memory(self, model: Model) -> str:
         return filesizeformat(model.memory_bytes)
@@ -43,6 +55,13 @@ class ModelAdmin(admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """A row goes with its folder: the next scan would bring back what is deleted here."""
         return obj is not None and obj.source == Source.REGISTERED
+
+
+@admin.register(Profile)
+class ProfileAdmin(admin.ModelAdmin):
+    list_display = ("__str__", "model", "created_at")
+    list_filter = ("model",)
+    search_fields = ("name", "model__name")
 
 
 @admin.register(Download)

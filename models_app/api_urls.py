@@ -11,6 +11,7 @@ def below(prefix: str, name: str) -> list[URLPattern]:
         path(prefix, api.model_list, name=name),
         path(f"{prefix}/install", manager_api.install, name=f"{name}-install"),
         path(f"{prefix}/<path:name>/load", api.model_load, name=f"{name}-load"),
+        path(f"{prefix}/<path:name>/plan", api.model_plan, name=f"{name}-plan"),
         path(f"{prefix}/<path:name>/unload", api.model_unload, name=f"{name}-unload"),
         path(f"{prefix}/<path:name>/health", api.model_health, name=f"{name}-health"),
         path(f"{prefix}/<path:name>", api.model_detail, name=f"{name}-detail"),

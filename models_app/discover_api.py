@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from msgspec import Meta
 
 from mlxgui.api import error_response, json_api, json_response
 from mlxgui.engine.errors import BadRequest
 from mlxgui.engine.memory import GIB
+from mlxgui.openapi.operations import Query, operation
 from mlxgui.runtime import memory_for_models
-from models_app import discovery
+from models_app import answers, discovery
 from models_app.discovery import Answer
 from models_app.hub import SORTS, HubFailed
 from models_app.hub_facts import HubModel
@@ -19,6 +21,14 @@ from models_app.shapes import gigabytes, moment
 MOST = 100
 COMPATIBLE_SOURCE, COMPATIBLE_SIZE = 100, 20
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
+
+QUERY = Query("query", str, "words to search for")
+LIMIT = Query("limit", Annotated[int, Meta(ge=1, le=MOST)], "how many")
+SORT = Query("sort", Literal[tuple(SORTS)], "the order")
+AUTHOR = Query("author", str, "only from this account")
+ROOM = Query("max_memory_gb", Annotated[float, Meta(gt=0)], "instead of what this computer has")
+HUB = (429, 502, 503, 504)
+"""How the hub fails: asks to wait, answers nonsense, cannot be reached, takes too long."""
 
 
 def hub_api(*methods: str) -> Callable[[View], View]:
@@ -46,6 +56,12 @@ def failed(failure: HubFailed) -> HttpResponse:
     return response
 
 
+@operation(
+    answer=answers.HubModels,
+    query=(QUERY, LIMIT, SORT, AUTHOR),
+    refuses=HUB,
+    summary="Search for models in MLX format.",
+)
 @hub_api("GET")
 async def models(request: HttpRequest) -> HttpResponse:
     sort = request.GET.get("sort", "downloads")
@@ -60,38 +76,55 @@ async def models(request: HttpRequest) -> HttpResponse:
     return listing(found)
 
 
+@operation(
+    answer=answers.HubModels, query=(LIMIT,), refuses=HUB, summary="The most downloaded models."
+)
 @hub_api("GET")
 async def popular(request: HttpRequest) -> HttpResponse:
     return listing(await discovery.search("", limit=whole_number(request, "limit", 20)))
 
 
+@operation(
+    answer=answers.HubModels, query=(LIMIT,), refuses=HUB, summary="What many people look at now."
+)
 @hub_api("GET")
 async def trending(request: HttpRequest) -> HttpResponse:
     limit = whole_number(request, "limit", 20)
     return listing(await discovery.search("", sort="trending", limit=limit))
 
 
+@operation(
+    answer=answers.HubModels, query=(QUERY, LIMIT), refuses=HUB, summary="Models that see pictures."
+)
 @hub_api("GET")
 async def vision(request: HttpRequest) -> HttpResponse:
     return listing(await _by_task(request, "image-text-to-text"))
 
 
+@operation(answer=answers.HubModels, query=(QUERY, LIMIT), refuses=HUB, summary="Models that hear.")
 @hub_api("GET")
 async def stt(request: HttpRequest) -> HttpResponse:
     return listing(await _by_task(request, "automatic-speech-recognition"))
 
 
+@operation(
+    answer=answers.HubModels, query=(QUERY, LIMIT), refuses=HUB, summary="Models for embeddings."
+)
 @hub_api("GET")
 async def embeddings(request: HttpRequest) -> HttpResponse:
     limit = whole_number(request, "limit", 20)
     return listing(await discovery.embeddings(request.GET.get("query", ""), limit))
 
 
+@operation(answer=answers.Categories, refuses=HUB, summary="Models by what they are good for.")
 @hub_api("GET")
 async def categories(request: HttpRequest) -> HttpResponse:
     return json_response({"categories": await discovery.categories()})
 
 
+@operation(
+    answer=answers.HubModels, query=(QUERY, ROOM), refuses=HUB, summary="What fits this computer."
+)
 @hub_api("GET")
 async def compatible(request: HttpRequest) -> HttpResponse:
     room = room_bytes(request)
@@ -103,6 +136,7 @@ async def compatible(request: HttpRequest) -> HttpResponse:
     )
 
 
+@operation(answer=answers.HubDetail, refuses=(403, 404, *HUB), summary="All about one repository.")
 @hub_api("GET")
 async def model(request: HttpRequest, repository: str) -> HttpResponse:
     return json_response(detail((await discovery.look(repository)).value))

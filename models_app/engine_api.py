@@ -9,18 +9,21 @@ import msgspec
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from msgspec.structs import replace
 
 from mlxgui.api import json_api, json_response
 from mlxgui.engine.errors import BadRequest, LoadFailed, Unsupported
+from mlxgui.openapi.operations import MODEL, operation
 from mlxgui.runtime import get_runtime
+from models_app import answers, removal
 from models_app import engine_shapes as shapes
-from models_app import removal
+from models_app.adapters import aspec_for
 from models_app.downloads import Download
 from models_app.folders import folders_with_config
 from models_app.inspection import BrokenFolder
 from models_app.library import ascan, register
 from models_app.manager_api import body_of
-from models_app.models import Model
+from models_app.models import KvQuantization, Model
 from models_app.states import join
 
 SCAN_DEPTH = 4
@@ -55,6 +58,7 @@ def engine_api(*methods: str) -> Any:
     return json_api(*methods, shape="detail")
 
 
+@operation(answer=list[answers.EngineModel])
 @engine_api("GET")
 async def models(request: HttpRequest) -> HttpResponse:
     """What is here, then what is on its way."""
@@ -66,6 +70,9 @@ async def models(request: HttpRequest) -> HttpResponse:
     return json_response([*here, *rest])
 
 
+@operation(
+    body=Which, answer=answers.EngineStatus, refuses=(409, 507), summary="Download a repository."
+)
 @engine_api("POST")
 async def download(request: HttpRequest) -> HttpResponse:
     wanted = body_of(request, Which).model_id
@@ -73,12 +80,16 @@ async def download(request: HttpRequest) -> HttpResponse:
     return json_response({"status": "download_started", "model_id": wanted})
 
 
+@operation(
+    body=Which, answer=answers.EngineDeleted, refuses=(404, 409), summary="Delete a model's files."
+)
 @engine_api("POST")
 async def delete(request: HttpRequest) -> HttpResponse:
     wanted = body_of(request, Which).model_id
     model = await Model.objects.aresolve(wanted)
     await sync_to_async(removal.check_may_go)(model)
-    await get_runtime().pool.unload(model.key)
+    if model.profile is None:
+        await get_runtime().pool.unload(model.key)
     done = await sync_to_async(removal.remove)(model)
     return json_response(
         {"status": "deleted", "model_id": wanted, "removed_files": done.files,
@@ -86,6 +97,7 @@ async def delete(request: HttpRequest) -> HttpResponse:
     )  # fmt: skip
 
 
+@operation(body=Register, answer=list[answers.EngineModel])
 @engine_api("POST")
 async def register_model(request: HttpRequest) -> HttpResponse:
     """One folder, or each model in a folder of models."""
@@ -98,6 +110,7 @@ async def register_model(request: HttpRequest) -> HttpResponse:
     return json_response([shapes.entry(row) for row in rows])
 
 
+@operation(body=Scan, answer=list[answers.EngineModel], summary="Register every model in a folder.")
 @engine_api("POST")
 async def scan(request: HttpRequest) -> HttpResponse:
     folder = folder_of(body_of(request, Scan).path)
@@ -120,6 +133,7 @@ def register_all(folder: Path, name: str) -> list[Model]:
     return [register(path) for path in found]
 
 
+@operation(answer=answers.Active)
 @engine_api("GET")
 async def active(request: HttpRequest) -> HttpResponse:
     """The one used last among those in memory."""
@@ -129,21 +143,43 @@ async def active(request: HttpRequest) -> HttpResponse:
     return json_response({"model": shapes.active(ready[-1]) if ready else None})
 
 
+@operation(body=Load, answer=answers.EngineLoaded, refuses=MODEL, summary="Load a model.")
 @engine_api("POST")
 async def load(request: HttpRequest) -> HttpResponse:
+    """With `kv_quantization` it is loaded anew where it runs without; that holds until it is
+    unloaded, and changes nothing in the model's settings."""
     wanted = body_of(request, Load)
-    if wanted.kv_quantization is not None:
-        if wanted.kv_quantization not in (4, 8):
-            raise BadRequest("kv_quantization must be 4 or 8", param="kv_quantization")
-        raise Unsupported(
-            "The engine keeps its KV cache at full precision; leave kv_quantization out.",
-            param="kv_quantization",
-        )
-    model = await Model.objects.aresolve(wanted.model_id)
-    await get_runtime().pool.load(model.spec())
+    model, spec = await aspec_for(wanted.model_id)
+    pool, bits = get_runtime().pool, wanted.kv_quantization
+    if bits is None:
+        await pool.load(spec)
+        return json_response(shapes.loaded(model))
+    check_kv(model, bits)
+    spec = replace(spec, options=replace(spec.options, kv_bits=bits))
+    if pool.renew(spec):
+        await pool.unload(spec.key)
+    try:
+        await pool.load(spec)
+    except LoadFailed as error:
+        if not error.message.startswith("kv_quantization"):
+            raise
+        pool.failures.pop(spec.key, None)  # of this wish, not of the model
+        raise Unsupported(error.message, param="kv_quantization") from None
     return json_response(shapes.loaded(model))
 
 
+def check_kv(model: Model, bits: int) -> None:
+    if bits not in KvQuantization.values:
+        raise BadRequest("kv_quantization must be 4 or 8", param="kv_quantization")
+    if not model.can_chat:
+        raise Unsupported(
+            f"A model of the kind {model.get_kind_display()} keeps no KV cache; leave "
+            "kv_quantization out.",
+            param="kv_quantization",
+        )
+
+
+@operation(answer=answers.EngineStatus)
 @engine_api("POST")
 async def unload(request: HttpRequest) -> HttpResponse:
     """Everything that is loaded: these clients know of one model only."""
@@ -153,12 +189,14 @@ async def unload(request: HttpRequest) -> HttpResponse:
     return json_response({"status": "unloaded"})
 
 
+@operation(answer=list[answers.EngineModel], summary="Models that are fine-tuned.")
 @engine_api("GET")
 async def adapters(request: HttpRequest) -> HttpResponse:
     rows = Model.objects.filter(is_finetuned=True)
     return json_response([shapes.entry(row) async for row in rows])
 
 
+@operation(answer=answers.Format, refuses=(404, 503), summary="A model's template and tokens.")
 @engine_api("GET")
 async def model_format(request: HttpRequest, name: str) -> HttpResponse:
     model = await Model.objects.aresolve(name)
@@ -172,6 +210,7 @@ def without_folder(rows: list[Model]) -> list[Model]:
     return [row for row in rows if not Path(row.path).is_dir()]
 
 
+@operation(body=Verify, is_body_optional=True, answer=answers.Verified)
 @engine_api("POST")
 async def verify(request: HttpRequest) -> HttpResponse:
     """Look at every folder again; entries whose folder is gone are orphans."""

@@ -10,6 +10,9 @@ from models_app.models import Source
 
 STARTER = Path(__file__).resolve().parent / "starter"
 STARTER_NAME = "starter"
+PIPELINE_INDEX = "model_index.json"
+"""An image model is a folder of parts under this file."""
+MODEL_FILES = ("config.json", PIPELINE_INDEX)
 LM_STUDIO = Path("~/.lmstudio/models")
 
 
@@ -61,7 +64,7 @@ def folders_with_config(root: Path, depth: int) -> Iterator[Path]:
 
 
 def _only_sorts(folder: Path) -> bool:
-    if folder.is_symlink() or (folder / "config.json").exists():
+    if folder.is_symlink() or any((folder / name).exists() for name in MODEL_FILES):
         return False
     if any(folder.glob("*.safetensors")):
         return False
@@ -135,5 +138,7 @@ def _main_snapshot(repository: Path) -> Path | None:
         return None
     snapshot = repository / "snapshots" / commit
     if (snapshot / "config.json").is_file() and any(snapshot.glob("*.safetensors")):
+        return snapshot
+    if (snapshot / PIPELINE_INDEX).is_file() and any(snapshot.glob("*/*.safetensors")):
         return snapshot
     return None

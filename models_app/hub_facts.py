@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from mlxgui.engine.memory import PLANNED_CONTEXT_TOKENS, kv_bytes_per_token, planned_bytes
+from mlxgui.engine.plan import PLANNED_CONTEXT_TOKENS, kv_bytes_per_token, planned_bytes
 from mlxgui.engine.spec import Kind
 from models_app.inspection import BrokenFolder
 from models_app.inspection.architectures import context_tokens, kind_of, known_types

@@ -1,5 +1,6 @@
 """The scan: make the rows of the library agree with the folders on disk."""
 
+import os
 import threading
 from collections.abc import Iterable
 from dataclasses import fields
@@ -10,7 +11,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import transaction
 
-from mlxgui.engine.memory import needed_bytes
+from mlxgui.engine.plan import needed_bytes
 from mlxgui.system.models import Setting
 from models_app.folders import Candidate, candidates, hub_cache
 from models_app.inspection import Facts, fingerprint, inspect
@@ -93,12 +94,20 @@ def _registered(model: Model) -> Candidate:
     return Candidate(folder, model.name, Source.REGISTERED, (folder,), model.huggingface_id)
 
 
+def may_run_code(model: Model) -> bool:
+    """Whether an administrator allowed program code from this folder, or from every one."""
+    everywhere = os.environ.get("MLX_TRUST_REMOTE_CODE", "").strip().lower()
+    return model.trust_remote_code or everywhere in ("1", "true", "yes", "on")
+
+
 def _refresh(model: Model, candidate: Candidate) -> None:
     """Look at the folder unless it is as it was. Writes facts only: settings are a person's."""
-    mark = fingerprint(candidate.path)
+    trusted = may_run_code(model)
+    mark = f"{fingerprint(candidate.path)}{'+code' if trusted else ''}"
     if model.metadata.get("fingerprint") == mark and model.source == candidate.source:
         return
-    facts = columns(inspect(candidate.path, candidate.roots, candidate.name), candidate)
+    found = inspect(candidate.path, candidate.roots, candidate.name, may_run_code=trusted)
+    facts = {**columns(found, candidate), "load_error": ""}
     for name, value in facts.items():
         setattr(model, name, value)
     model.metadata = {**model.metadata, "fingerprint": mark}

@@ -9,10 +9,11 @@ from django.http import HttpRequest, HttpResponse
 
 from mlxgui.api import json_api, json_response
 from mlxgui.engine.errors import BadRequest, ModelNotFound
+from mlxgui.openapi.operations import operation
 from mlxgui.runtime import get_runtime
 from mlxgui.wire.fields import decode
-from models_app import discovery, removal, shapes
-from models_app.discover_api import hub_api
+from models_app import answers, discovery, removal, shapes
+from models_app.discover_api import HUB, hub_api
 from models_app.downloads import Download, check_repository
 from models_app.hub_facts import HubModel
 from models_app.models import Model, plain_name
@@ -45,6 +46,12 @@ def check_priority(priority: int) -> int:
 # -- install --------------------------------------------------------------------------------------
 
 
+@operation(
+    body=Install,
+    answer=answers.Installed,
+    answers={202: answers.Installing},
+    refuses=(403, 404, 409, *HUB, 507),
+)
 @hub_api("POST")
 async def install(request: HttpRequest) -> HttpResponse:
     """Starts the download and answers at once; `installed` is said of what is there already."""
@@ -99,11 +106,12 @@ async def delete(request: HttpRequest, name: str) -> HttpResponse:
     model = await Model.objects.aresolve(name)
     files, outside = flag(request, "remove_files", True), flag(request, "outside", False)
     await sync_to_async(removal.check_may_go)(model)
-    await get_runtime().pool.unload(model.key)
+    if model.profile is None:
+        await get_runtime().pool.unload(model.key)
     done = await sync_to_async(removal.remove)(model, files=files, outside=outside)
     return json_response(
         {
-            "message": f"Model '{model.name}' deleted successfully",
+            "message": f"Model '{model.profile or model.name}' deleted successfully",
             "removed_files": done.files,
             "status": "deleted",
             "freed_bytes": done.freed_bytes,
@@ -121,6 +129,7 @@ def flag(request: HttpRequest, name: str, default: bool) -> bool:
 # -- watch ----------------------------------------------------------------------------------------
 
 
+@operation(answer=answers.ManagedModels, summary="Every model, usable or not.")
 @json_api("GET", shape="detail")
 async def models(request: HttpRequest) -> HttpResponse:
     rows = [model async for model in Model.objects.all()]
@@ -128,6 +137,7 @@ async def models(request: HttpRequest) -> HttpResponse:
     return json_response({"models": every})
 
 
+@operation(answer=answers.ModelStatus, refuses=(404,))
 @json_api("GET", shape="detail")
 async def status(request: HttpRequest, name: str) -> HttpResponse:
     """Of a model that is here, or of one that is still on its way."""
@@ -151,8 +161,10 @@ def status_of_model(one: Listed) -> dict[str, Any]:
         "loaded_at": shapes.moment(state.loaded_at),
         "last_used_at": shapes.moment(state.last_used_at or one.model.last_used_at),
         "memory_usage_gb": shapes.gigabytes(state.memory_bytes),
-        "queue_position": None,
+        "queue_position": state.queue_position or None,
         "load_progress": state.percent if state.status == "loading" else None,
+        "loaded_bytes": state.loaded_bytes if state.status == "loading" else None,
+        "total_bytes": state.total_bytes if state.status == "loading" else None,
         "waiting": state.waiting,
         "error_message": state.reason or None,
     }
@@ -186,21 +198,23 @@ def download_facts(download: Download) -> dict[str, Any]:
     }
 
 
+@operation(body=Priority, answer=answers.PriorityTaken, refuses=(404,))
 @json_api("POST", shape="detail")
 async def priority(request: HttpRequest, name: str) -> HttpResponse:
-    """Reorders what waits to be downloaded. `applied` says whether anything was waiting."""
+    """Reorders what waits, to be downloaded or to be loaded. `applied` says whether it waited."""
     wanted = check_priority(body_of(request, Priority).priority)
     download = await sync_to_async(Download.objects.named)(name)
     if download is not None:
         await sync_to_async(download.set_priority)(wanted)
-        called = download.model_name
+        called, applied = download.model_name, True
     else:
-        called = (await Model.objects.aresolve(name)).name
+        model = await Model.objects.aresolve(name)
+        called, applied = model.name, get_runtime().pool.set_priority(model.key, wanted)
     return json_response(
         {
             "model": called,
             "priority": wanted,
             "message": "Priority update requested",
-            "applied": download is not None,
+            "applied": applied,
         }
     )

@@ -5,6 +5,7 @@ Whether a model is loaded is not stored: the pool knows. See states.py.
 
 import uuid
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Self
 
 from asgiref.sync import sync_to_async
@@ -12,10 +13,12 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from msgspec.structs import replace
 
 from mlxgui.engine.backends import MODULES
 from mlxgui.engine.errors import LoadFailed, ModelNotFound
-from mlxgui.engine.spec import ModelSpec
+from mlxgui.engine.model_files import weights_bytes
+from mlxgui.engine.spec import LoadOptions, ModelSpec
 
 LARGEST_ID = 2**63 - 1
 
@@ -26,14 +29,18 @@ class ModelQuerySet(models.QuerySet["Model"]):
         return self.filter(error_message="", kind__in=MODULES)
 
     def resolve(self, name: str) -> "Model":
-        """By name, repository id, uuid, integer id or folder, in this order.
+        """By name, repository id, uuid, integer id or folder, in this order; `model:profile` is
+        the model's row with that profile's values in front of its own.
 
         Raises ModelNotFound. `name@adapter` is kept free for a base with an adapter.
         """
         found = {_rank(model, name): model for model in self.filter(_any_identity(name))[:10]}
-        if not found:
+        if found:
+            return found[min(found)]
+        base, colon, called = name.rpartition(":")
+        if not colon or "@" in called:
             raise ModelNotFound(_not_found_message(name))
-        return found[min(found)]
+        return self.resolve(base).with_profile(called)
 
     async def aresolve(self, name: str) -> "Model":
         return await sync_to_async(self.resolve)(name)
@@ -96,6 +103,12 @@ class KvQuantization(models.IntegerChoices):
     EIGHT = 8, "8 bits"
 
 
+class KvGroup(models.IntegerChoices):
+    SMALL = 32, "32 numbers"
+    MIDDLE = 64, "64 numbers"
+    LARGE = 128, "128 numbers"
+
+
 class Model(models.Model):
     # What it is called and where it lies.
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -132,6 +145,17 @@ class Model(models.Model):
     kv_quantization = models.PositiveSmallIntegerField(
         "KV cache quantisation", choices=KvQuantization, null=True, blank=True
     )
+    kv_group_size = models.PositiveSmallIntegerField(
+        "KV cache group size", choices=KvGroup, null=True, blank=True
+    )
+    kv_start_tokens = models.PositiveIntegerField(
+        "tokens before quantisation begins", null=True, blank=True
+    )
+    max_kv_tokens = models.PositiveIntegerField("longest context", null=True, blank=True)
+    chosen_adapter = models.CharField("folder of its adapter", max_length=1000, blank=True)
+    draft_path = models.CharField("folder of its draft model", max_length=1000, blank=True)
+    draft_tokens = models.PositiveSmallIntegerField(null=True, blank=True)
+    trust_remote_code = models.BooleanField("may run its own program code", default=False)
     pinned = models.BooleanField(
         default=False, help_text="Never unloaded to make room for another model."
     )
@@ -145,6 +169,7 @@ class Model(models.Model):
     )
 
     # What happened to it.
+    load_error = models.TextField("why it failed to load last time", blank=True)
     use_count = models.PositiveBigIntegerField(default=0)
     last_used_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -182,29 +207,76 @@ class Model(models.Model):
         words = {"chat_template": "chat"}
         return [words.get(name, name) for name, has in self.capabilities.items() if has]
 
+    profile: "Profile | None" = None
+    """The profile that this row was asked for under; never stored with the row."""
+
+    def with_profile(self, name: str) -> Self:
+        """This row as asked for under one of its profiles. Raises ModelNotFound."""
+        self.profile = self.profiles.filter(name=name).first()
+        if self.profile is None:
+            raise ModelNotFound(f"Model '{self.name}' has no profile '{name}'")
+        return self
+
     @property
     def sampling_defaults(self) -> dict[str, Any]:
-        """A person's settings, else the model's own, for what a request leaves open."""
-        return {**self.generation, **self.defaults}
+        """For what a request leaves open: the profile's values, a person's settings, the model's
+        own, in this order."""
+        own = self.profile.defaults if self.profile else {}
+        return {**self.generation, **self.defaults, **own}
 
     def spec(self) -> ModelSpec:
         """What the engine needs to load it. Raises LoadFailed for a broken folder."""
         if self.error_message:
             raise LoadFailed(f"Model '{self.name}' cannot be loaded. {self.error_message}")
-        return self._spec()
+        for folder, what in ((self._adapter, "adapter"), (self.draft_path, "draft model")):
+            if folder and not Path(folder).is_dir():
+                raise LoadFailed(
+                    f"The {what} that was chosen for “{self.name}” is gone. Choose another, or "
+                    "none, on the model's settings page."
+                )
+        spec = self._spec()
+        return replace(spec, memory_bytes=memory_with(spec)) if spec.adapter_path else spec
+
+    @property
+    def _adapter(self) -> str:
+        return (self.profile.adapter_path if self.profile else "") or self.chosen_adapter
 
     def _spec(self) -> ModelSpec:
         minutes = self.keep_alive_minutes
+        named = (
+            f"{self.name}:{self.profile.name}" if self.profile and self.profile.adapter_path else ""
+        )
         return ModelSpec(
-            name=self.name,
+            name=named or self.name,
             path=self.path,
             kind=self.kind,  # type: ignore[arg-type]  # Kind holds the same words
-            adapter_path=self.adapter_path,
+            adapter_path=self._adapter or self.adapter_path,
             memory_bytes=self.memory_bytes,
             context_tokens=self.context_tokens,
             keep_alive_seconds=None if minutes is None else minutes * 60,
             pinned=self.pinned,
+            options=self.load_options,
         )
+
+    @property
+    def load_options(self) -> LoadOptions:
+        """What a person chose for its worker; the pool's own for what is left open."""
+        chosen: dict[str, Any] = {
+            "kv_bits": self.kv_quantization,
+            "kv_group_size": self.kv_group_size,
+            "kv_start_tokens": self.kv_start_tokens,
+            "max_kv_tokens": self.max_kv_tokens,
+            "draft_path": self.draft_path,
+            "draft_tokens": self.draft_tokens,
+            "warm_prompts": [text] if (text := self.defaults.get("system_prompt")) else None,
+            "trust_remote_code": self.trust_remote_code,
+        }
+        return LoadOptions(**{name: value for name, value in chosen.items() if value})
+
+
+def memory_with(spec: ModelSpec) -> int:
+    """Bytes of the model together with its adapter."""
+    return spec.memory_bytes + weights_bytes(Path(spec.adapter_path))
 
 
 class ForgottenFolder(models.Model):
@@ -217,6 +289,8 @@ class ForgottenFolder(models.Model):
         return self.path
 
 
-from models_app.downloads import Download  # noqa: E402  Django looks for rows in this module
+# Django looks for rows in this module.
+from models_app.downloads import Download  # noqa: E402
+from models_app.profiles import Profile  # noqa: E402
 
-__all__ = ["Download", "ForgottenFolder", "Kind", "Model", "Source"]
+__all__ = ["Download", "ForgottenFolder", "Kind", "Model", "Profile", "Source"]

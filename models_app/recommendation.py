@@ -6,7 +6,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from mlxgui.engine.memory import GIB, PLANNED_CONTEXT_TOKENS, planned_bytes
+from mlxgui.engine.memory import GIB
+from mlxgui.engine.plan import PLANNED_CONTEXT_TOKENS, planned_bytes
 
 COMFORTABLE_SHARE = 0.7
 """Of the memory for models: the rest is for a long conversation, or a second small model."""

@@ -23,10 +23,14 @@ class Removed(Struct, frozen=True):
 
 
 def remove(model: Model, *, files: bool = True, outside: bool = False) -> Removed:
-    """Blocking. `outside`: also the files of a folder that was only registered here.
+    """Blocking. `outside`: also the files of a folder that was only registered here. A row that
+    was asked for under a profile's name loses that profile only.
 
     Raises BadRequest for what has to stay.
     """
+    if model.profile is not None:
+        model.profile.delete()
+        return Removed(files=False)
     check_may_go(model)
     if not owns_files(model):
         files = files and outside
@@ -43,6 +47,8 @@ def owns_files(model: Model) -> bool:
 
 
 def check_may_go(model: Model) -> None:
+    if model.profile is not None:
+        return
     if model.is_starter:
         raise BadRequest("The starter model is part of this application, so it stays.")
     same = Download.objects.unfinished().filter(repository=model.huggingface_id)

@@ -5,6 +5,7 @@ from typing import Any
 
 from mlxgui.engine.memory import GIB
 from models_app.states import Listed
+from models_app.variants import Variant
 
 OWNER = "mlx-gui"
 
@@ -26,6 +27,12 @@ def openai_item(one: Listed) -> dict[str, Any]:
         "context_window": model.context_tokens or None,
         "capabilities": model.capabilities,
     }
+
+
+def variant_item(one: Listed, variant: Variant) -> dict[str, Any]:
+    """A profile, or a base with an adapter: an id of its own that the same model answers to."""
+    more = {"id": variant.name, "parent": one.model.name, "variant": variant.kind}
+    return {**openai_item(one), **more}
 
 
 def summary(one: Listed) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from pathlib import Path
 
 from asgiref.sync import sync_to_async
@@ -11,15 +10,13 @@ from mlxgui.engine.errors import EngineError, ModelNotFound
 from mlxgui.engine.spec import ModelSpec
 from mlxgui.jobs.runner import start_runner
 from mlxgui.runtime import Runtime, at_start
+from models_app import loads
 from models_app.adapters import spec_for
 from models_app.library import ascan, register
 from models_app.models import Model
+from models_app.unnamed import PRELOAD_ADAPTER, PRELOAD_MODEL, first_set
 
 log = logging.getLogger("mlxgui.models")
-
-# Our own names, then the mlx-vlm server's newer and older ones.
-PRELOAD_MODEL = ("MLX_GUI_PRELOAD_MODEL", "MLX_VLM_PRELOAD_MODEL", "PRELOAD_MODEL")
-PRELOAD_ADAPTER = ("MLX_GUI_PRELOAD_ADAPTER", "MLX_VLM_PRELOAD_ADAPTER", "PRELOAD_ADAPTER")
 
 _loads: set[asyncio.Task[None]] = set()
 
@@ -27,6 +24,11 @@ _loads: set[asyncio.Task[None]] = set()
 @at_start
 async def find_models(runtime: Runtime) -> None:
     await ascan()
+
+
+@at_start
+async def write_down_loads(runtime: Runtime) -> None:
+    runtime.pool.on_load = loads.note
 
 
 @at_start
@@ -43,10 +45,6 @@ async def load_at_start(runtime: Runtime) -> None:
         task = asyncio.create_task(_load_all(runtime, specs))
         _loads.add(task)
         task.add_done_callback(_loads.discard)
-
-
-def first_set(names: tuple[str, ...]) -> str:
-    return next((os.environ[name] for name in names if os.environ.get(name)), "")
 
 
 def specs_to_load(named: str, adapter: str) -> list[ModelSpec]:
@@ -83,6 +81,7 @@ def register_adapter(path: str) -> str:
 async def _load_all(runtime: Runtime, specs: list[ModelSpec]) -> None:
     for spec in specs:
         try:
-            await runtime.pool.load(spec)
+            # Somebody wished for it beforehand: a warning would reach nobody now.
+            await runtime.pool.load(spec, force=True)
         except EngineError as error:
             log.error("%s was not loaded at start: %s", spec.name, error.message)

@@ -20,6 +20,10 @@ class State(Struct, frozen=True):
     status: Status = "unloaded"
     reason: str = ""
     progress: float = 0.0
+    loaded_bytes: int = 0
+    total_bytes: int = 0
+    queue_position: int = 0
+    """Among the models that wait to be loaded; 0 = it does not wait."""
     in_flight: int = 0
     waiting: int = 0
     memory_bytes: int = 0
@@ -59,13 +63,16 @@ def state_of(model: Model, resident: Resident | None, failure: str = "") -> Stat
         return State(
             status=STATUS_OF[resident.state],
             progress=resident.progress,
+            loaded_bytes=resident.loaded_bytes,
+            total_bytes=resident.total_bytes,
+            queue_position=resident.queue_position,
             in_flight=resident.in_flight,
             waiting=resident.waiting,
             memory_bytes=resident.memory_bytes,
             loaded_at=resident.loaded_at,
             last_used_at=resident.last_used_at,
         )
-    if reason := model.error_message or failure:
+    if reason := model.error_message or failure or model.load_error:
         return State(status="failed", reason=reason)
     return State()
 
@@ -83,9 +90,9 @@ def listed(model: Model, pool: ModelPool) -> Listed:
     return join([model], pool)[0]
 
 
-def digest(models: Iterable[Listed]) -> str:
-    """Changes when a page that shows these models would look different."""
+def digest(models: Iterable[Listed], *more: object) -> str:
+    """Changes when a page that shows these models, and what else is named, would look different."""
     shown = [
         (one.model.pk, one.model.updated_at, one.state, one.state.idle_minutes) for one in models
     ]
-    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((shown, more)).encode()).hexdigest()[:16]

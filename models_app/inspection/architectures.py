@@ -35,6 +35,7 @@ FAMILIES = {
     "minicpm": "MiniCPM", "minimax": "MiniMax", "exaone": "EXAONE", "internlm": "InternLM",
     "internvl": "InternVL", "gpt": "GPT", "llava": "LLaVA", "xlm": "XLM-RoBERTa",
 }  # fmt: skip
+SPEAKING_NAMES = re.compile(r"tts\b|\borpheus\b", re.I)
 REMAPPING = re.compile(r"^\w*MODEL_REMAPPING[^=\n]*= (\{.*?^\})", re.M | re.S)
 
 
@@ -67,7 +68,7 @@ def _knows(library: str, model_type: str, *where: str) -> bool:
 
 
 def model_type(config: dict[str, Any]) -> str:
-    found = config.get("model_type")
+    found = config.get("model_type") or _by_its_parts(config)
     if not isinstance(found, str) or not found:
         raise BrokenFolder(
             "config.json does not say which architecture this is (model_type). Download it again."
@@ -75,6 +76,12 @@ def model_type(config: dict[str, Any]) -> str:
     if not VALID_TYPE.fullmatch(found) or len(found) > 100:
         raise BrokenFolder("The architecture that config.json names (model_type) is no valid name.")
     return found
+
+
+def _by_its_parts(config: dict[str, Any]) -> str:
+    """Some speech models do not name their type; mlx-audio knows them by what they are made of."""
+    parts = {"kokoro": {"istftnet", "plbert"}, "pocket_tts": {"flow_lm", "mimi"}}
+    return next((kind for kind, names in parts.items() if names <= set(config)), "")
 
 
 def kind_of(folder: Path, name: str, config: dict[str, Any], tensors: Tensors) -> Kind:
@@ -89,6 +96,9 @@ def kind_of(folder: Path, name: str, config: dict[str, Any], tensors: Tensors) -
     looks = any(key in config for key in VISION_KEYS) and names_any(tensors, VISION_TENSORS)
     if looks and _knows("mlx_vlm", architecture):
         return "vision"
+    speaks = SPEAKING_NAMES.search(name)  # they may be built on a text model, with its type
+    if speaks and _knows("mlx_audio", architecture, "tts/models", "tts/utils.py"):
+        return "tts"
     if _knows("mlx_lm", architecture):
         return "text"
     if _knows("mlx_audio", architecture, "stt/models", "stt/utils.py"):
@@ -118,6 +128,20 @@ def context_tokens(config: dict[str, Any]) -> int:
     parts: list[Any] = [config, *(config.get(key) for key in TEXT_CONFIGS)]
     values = [part.get(key) for part in parts if isinstance(part, dict) for key in CONTEXT_KEYS]
     return next((value for value in values if isinstance(value, int) and 0 < value < 1 << 31), 0)
+
+
+def head_numbers(config: dict[str, Any]) -> int:
+    """Numbers in one attention head; 0 where the config does not say."""
+    parts = [config, *(config.get(key) for key in TEXT_CONFIGS)]
+    for part in parts:
+        if not isinstance(part, dict):
+            continue
+        width, heads = part.get("hidden_size"), part.get("num_attention_heads")
+        if isinstance(found := part.get("head_dim"), int) and found > 0:
+            return found
+        if isinstance(width, int) and isinstance(heads, int) and heads > 0:
+            return width // heads
+    return 0
 
 
 def quantization_of(config: dict[str, Any]) -> tuple[str, int]:

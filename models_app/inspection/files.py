@@ -61,9 +61,9 @@ def check_links(folder: Path, found: Sequence[os.DirEntry[str]], roots: Sequence
 def check_no_code(folder: Path, found: Sequence[os.DirEntry[str]]) -> None:
     """Some loaders run Python that they find in a folder, unasked. Refuse before they see it."""
     way_out = (
-        "This application runs no code from model folders. Use a conversion of the model that "
-        "needs none (most from mlx-community do), or remove the file or entry if a library "
-        "knows this architecture without it."
+        "It is not run. Use a conversion of the model that needs none (most from mlx-community), "
+        "or remove the file or entry if a library knows this architecture without it. An "
+        "administrator who trusts the author may allow it on the model's settings page."
     )
     for entry in found:
         if entry.name.endswith((".py", ".pyc", ".so")):

@@ -7,11 +7,20 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from models_app.inspection import architectures, files, tokenizer, weights
+from models_app.inspection import (
+    architectures,
+    files,
+    layers,
+    numbers,
+    pipelines,
+    templates,
+    tokenizer,
+    weights,
+)
 from models_app.inspection.facts import BrokenFolder, Facts
 from models_app.inspection.generation import generation_defaults
 
-VERSION = 1  # of what is found out: raise it, and every folder is looked at again
+VERSION = 2  # of what is found out: raise it, and every folder is looked at again
 README_BYTES = 64 << 10
 BASE_MODEL = re.compile(r"^base_model:\s*(?:-\s*)?[\"']?([\w.-]+/[\w.-]+)", re.M)
 TITLE = re.compile(r"^# ([\w.-]+/[\w.-]+)\s*$", re.M)
@@ -47,11 +56,13 @@ def _version(package: str) -> str:
         return ""
 
 
-def inspect(folder: Path, roots: Sequence[Path], name: str = "") -> Facts:
+def inspect(
+    folder: Path, roots: Sequence[Path], name: str = "", *, may_run_code: bool = False
+) -> Facts:
     """Never raises: what is wrong with the folder is one of the facts."""
     facts = Facts()
     try:
-        _look(folder, roots, name or folder.name, facts)
+        _look(folder, roots, name or folder.name, facts, may_run_code)
     except BrokenFolder as problem:
         facts.error_message = str(problem)
     except OSError as error:
@@ -59,19 +70,25 @@ def inspect(folder: Path, roots: Sequence[Path], name: str = "") -> Facts:
     return facts
 
 
-def _look(folder: Path, roots: Sequence[Path], name: str, facts: Facts) -> None:
+def _look(folder: Path, roots: Sequence[Path], name: str, facts: Facts, may_run_code: bool) -> None:
     files.check_links(folder, [], roots)
     found = files.entries(folder)
     if not found:
         raise BrokenFolder("The folder is empty. Put a model into it, or delete it.")
     files.check_links(folder, found, roots)
     _read_card(folder, facts)
+    if pipelines.is_pipeline(folder):
+        if not may_run_code:
+            files.check_no_code(folder, found)
+        pipelines.read_pipeline(folder, facts, may_run_code=may_run_code)
+        return
     facts.config = _read_config(folder, facts)
     facts.architecture = architectures.model_type(facts.config)
     facts.family = architectures.family_of(facts.architecture)
     facts.context_tokens = architectures.context_tokens(facts.config)
     facts.generation = generation_defaults(folder)
-    files.check_no_code(folder, found)
+    if not may_run_code:
+        files.check_no_code(folder, found)
     _read_weights(folder, name, facts)
 
 
@@ -84,6 +101,10 @@ def _read_weights(folder: Path, name: str, facts: Facts) -> None:
     vocabulary = tokenizer.read_tokenizer(folder, facts.kind)
     if vocabulary is not None and facts.kind not in tokenizer.WITHOUT_TOKENIZER:
         tokenizer.check_fits(vocabulary, weights.embedding_rows(tensors), facts.config)
+    if facts.kind in ("text", "vision"):
+        templates.check_templates(folder)
+    layers.check_layers(tensors, facts.config)
+    numbers.check_numbers(folder)
     template = tokenizer.chat_template(folder)
     facts.capabilities = tokenizer.capabilities(facts.kind, template, vocabulary)
 

@@ -11,6 +11,14 @@ def thousands(number: int) -> str:
 
 
 @register.filter
+def ordinal(number: int) -> str:
+    """1 → “1st”."""
+    ends = {1: "st", 2: "nd", 3: "rd"}
+    teen = 10 <= number % 100 <= 20
+    return f"{number}{'th' if teen else ends.get(number % 10, 'th')}"
+
+
+@register.filter
 def magnitude(number: int) -> str:
     """1,720,574,976 → “1.7 billion”."""
     for size, word in ((10**9, "billion"), (10**6, "million")):

@@ -9,3 +9,8 @@ function tick() {
 
 setInterval(tick, EVERY_MS);
 document.addEventListener("visibilitychange", tick);
+
+// The plan of a model that does not simply fit is shown in a dialog.
+const plan = document.querySelector("#plan");
+plan?.addEventListener("htmx:afterSwap", () => plan.open || plan.showModal());
+plan?.addEventListener("htmx:afterRequest", () => plan.close());

@@ -64,14 +64,36 @@ async def test_load_active_and_unload(async_client: AsyncClient, runtime: Runtim
     assert runtime.pool.residents() == []
 
 
-@pytest.mark.parametrize("bits", [4, 5])
-async def test_a_quantised_cache_is_refused_by_name(
-    async_client: AsyncClient, runtime: Runtime, bits: int
+@pytest.mark.parametrize(("bits", "status"), [(4, 200), (8, 200), (5, 400), (0, 400), ("4", 400)])
+async def test_a_quantised_cache_is_4_or_8_bits(
+    async_client: AsyncClient, runtime: Runtime, bits: Any, status: int
 ) -> None:
     await amake_model("echo")
     response = await post(async_client, "load", model_id="echo", kv_quantization=bits)
-    assert response.status_code == 400
-    assert "kv_quantization" in response.json()["detail"]
+    assert response.status_code == status
+    assert status == 200 or "kv_quantization" in response.json()["detail"]
+
+
+async def test_a_loaded_model_is_loaded_anew_with_a_quantised_cache(
+    async_client: AsyncClient, runtime: Runtime
+) -> None:
+    await amake_model("echo")
+    pids = []
+    for bits in (None, 8, 8, 4, None):
+        body = {"model_id": "echo"} | ({"kv_quantization": bits} if bits else {})
+        assert (await post(async_client, "load", **body)).status_code == 200
+        pids.append(runtime.pool.residents()[0].pid)
+    assert len(set(pids)) == 3  # plain, 8 bits, 4 bits; what names none takes what is there
+    assert pids[1] == pids[2] and pids[3] == pids[4]
+    assert (await Model.objects.aget()).kv_quantization is None
+
+
+async def test_models_without_a_kv_cache_say_so(
+    async_client: AsyncClient, runtime: Runtime
+) -> None:
+    await amake_model("ears", kind="stt")
+    response = await post(async_client, "load", model_id="ears", kv_quantization=8)
+    assert (response.status_code, "keeps no KV cache" in response.json()["detail"]) == (400, True)
 
 
 async def test_a_folder_is_registered_and_deleted_again(

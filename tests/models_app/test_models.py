@@ -75,7 +75,7 @@ def test_without_its_own_keep_alive_the_pool_decides() -> None:
 def test_ready_models_are_sound_and_of_a_served_kind() -> None:
     sound = make_model("sound", path="/s")
     make_model("broken", path="/b", error_message="damaged")
-    make_model("odd", path="/o", kind="tts")
+    make_model("odd", path="/o", kind="unheard-of")
     assert list(Model.objects.ready()) == [sound]
 
 
