@@ -25,5 +25,7 @@ class SystemConfig(AppConfig):
     verbose_name = "System"
 
     def ready(self) -> None:
+        from mlxgui.system import samples, tray  # noqa: F401  registers what runs at start
+
         post_migrate.connect(make_rows, sender=self)
         setting_changed.connect(follow_log_level, dispatch_uid="log_level")

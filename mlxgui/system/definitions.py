@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 
 type Value = bool | int | str
 Applies = Literal[
-    "at once", "to models loaded from now on", "after a restart", "never", "at the next rescan"
+    "at once", "to models loaded from now on", "after a restart", "at the next rescan"
 ]
 
 
@@ -164,6 +164,12 @@ DEFINITIONS: dict[str, Definition] = {
             "that hardly fit, but it has been seen to make macOS restart, so it is off.",
         ),
         Definition(
+            key="allow_remote_images",
+            default=False,
+            description="Whether images that a request gives as an http(s) address are fetched. "
+            "Only from public addresses, 20 MB at most. Off: clients send the image itself.",
+        ),
+        Definition(
             key="huggingface_cache_dir",
             default="",
             applies="at the next rescan",
@@ -199,9 +205,9 @@ DEFINITIONS: dict[str, Definition] = {
         Definition(
             key="enable_system_tray",
             default=True,
-            applies="never",
-            description="Kept for clients that read and write it. There is no icon in the menu "
-            "bar, so it changes nothing.",
+            description="Whether macOS shows an icon in the menu bar: what is loaded, open, unload "
+            "all, quit. Needs `pip install -r requirements-tray.txt`. On other systems it has no "
+            "effect.",
         ),
     )
 }

@@ -22,6 +22,7 @@ from django.utils.decorators import sync_and_async_middleware
 from mlxgui.system import keys
 from mlxgui.system.failures import json_failure
 from mlxgui.system.paths import is_api, is_public
+from mlxgui.wire.errors import Refused
 
 STATE_CHANGING = frozenset(("POST", "PUT", "PATCH", "DELETE", "WEBSOCKET"))
 
@@ -93,7 +94,8 @@ def refuse(request: HttpRequest, why: Refusal) -> HttpResponse:
     is_page = not is_api(request.path_info) and "HX-Request" not in request.headers
     if why.status == 401 and is_page:
         return HttpResponseRedirect(f"/key/?next={quote(request.get_full_path())}")
-    response = json_failure(why.status, why.code, why.message)
+    refused = Refused(why.status, why.code, why.message)
+    response = json_failure(request.path_info, refused)
     if why.status == 401:
         response["WWW-Authenticate"] = "Bearer"
     return response

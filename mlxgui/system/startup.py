@@ -1,5 +1,6 @@
 """What happens before the server listens: data folder, lock, database, static files, address."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -46,6 +47,21 @@ def claim_data_folder() -> int:
     os.truncate(lock, 0)
     os.write(lock, f"{os.getpid()}\n".encode())
     return lock
+
+
+def holder_of_data_folder() -> str:
+    """The process that uses the data folder now; empty where none does."""
+    try:
+        lock = os.open(settings.HOME.path / "lock", os.O_RDWR)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return os.read(lock, 20).decode(errors="replace").strip() or "unknown"
+    finally:
+        os.close(lock)
+    return ""
 
 
 # -- database and static files --------------------------------------------------------------------
@@ -125,6 +141,19 @@ def port_from(text: object) -> int:
     if not 0 <= port <= 65535:
         raise CannotStart(f"MLX_GUI_PORT must be a port from 0 to 65535, not {text!r}.")
     return port
+
+
+def cannot_listen(address: Address, problem: object) -> str:
+    """What the operating system said, in the words of the one who starts a server."""
+    number = getattr(problem, "errno", None)
+    if number == errno.EADDRINUSE:
+        return (
+            f"Port {address.port} is in use already. Choose another: "
+            f"MLX_GUI_PORT={address.port + 1} make run"
+        )
+    if number == errno.EACCES:
+        return f"Port {address.port} needs more rights than this account has."
+    return f"It cannot listen on {address.host}, port {address.port}: {problem}."
 
 
 def names_of_this_machine() -> list[str]:

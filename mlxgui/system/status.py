@@ -16,11 +16,23 @@ def residents() -> list[Resident]:
     return sorted(found, key=lambda one: one.last_used_at or one.loaded_at or 0, reverse=True)
 
 
+def running_since() -> str | None:
+    """When this server started, as ISO 8601; another one after a restart."""
+    runtime = running_runtime()
+    return runtime.started_at.isoformat() if runtime else None
+
+
+def is_alive() -> bool:
+    """Whether models can be served. One that died is no matter: the next request starts it."""
+    runtime = running_runtime()
+    return runtime is None or (runtime.pool.is_alive and not runtime.is_closing)
+
+
 def health() -> dict[str, Any]:
     ready = [one for one in residents() if one.state == "ready"]
     latest = ready[0] if ready else None
     return {
-        "status": "healthy",
+        "status": "healthy" if is_alive() else "unavailable",
         "loaded_model": latest.name if latest else None,
         "loaded_adapter": (latest.adapter_path or None) if latest else None,
         "loaded_models": [one.name for one in ready],

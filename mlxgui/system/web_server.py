@@ -13,6 +13,8 @@ from daphne.http_protocol import WebRequest
 from daphne.server import Server, twisted_loop
 from twisted.internet import reactor
 
+from mlxgui.system.uploads import use_bounded_requests
+
 DRAIN_SECONDS = 2.0
 CLOSE_SECONDS = 2.0
 GOING_AWAY = 3001
@@ -23,7 +25,10 @@ type Step = Callable[[], Awaitable[None]]
 
 
 class WebServer(Server):
-    """`on_ready(port)` once it listens; `opened` then, and `closed` after the last request."""
+    """`on_ready(port)` once it listens; `opened` then, and `closed` after the last request.
+
+    `leave` is called where that takes too long.
+    """
 
     def __init__(
         self,
@@ -34,6 +39,7 @@ class WebServer(Server):
         on_ready: Callable[[int], None],
         opened: Step,
         closed: Step,
+        leave: Callable[[], None] = lambda: os._exit(0),
     ) -> None:
         super().__init__(
             application,
@@ -45,11 +51,13 @@ class WebServer(Server):
             verbosity=0,
         )
         self.on_ready, self.opened, self.closed = on_ready, opened, closed
+        self.leave = leave
         self.problem = ""
         self.ports: list[Any] = []
         self.stopping: asyncio.Task[None] | None = None
 
     def run(self) -> None:
+        use_bounded_requests()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             twisted_loop.add_signal_handler(number, self.interrupt)
         super().run()
@@ -75,7 +83,13 @@ class WebServer(Server):
         """The first signal lets what runs finish; the second does not wait."""
         if self.stopping:
             os._exit(130)
-        deadline = threading.Timer(LAST_SECONDS, os._exit, (0,))
+        self.end()
+
+    def end(self) -> None:
+        """Let what runs finish, for a bounded time. Asked twice is asked once."""
+        if self.stopping:
+            return
+        deadline = threading.Timer(LAST_SECONDS, self.leave)
         deadline.daemon = True
         deadline.start()
         self.stopping = asyncio.ensure_future(self.close())

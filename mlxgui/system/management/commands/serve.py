@@ -4,14 +4,16 @@ import logging
 import os
 import sys
 from argparse import ArgumentParser
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from mlxgui.system.definitions import DEFINITIONS
-from mlxgui.system.logs import set_level
-from mlxgui.system.startup import Address, CannotStart, prepare
+from mlxgui.system.lifecycle import Control
+from mlxgui.system.logs import diary, set_level, write_to
+from mlxgui.system.startup import CannotStart, cannot_listen, prepare
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +36,16 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         preload(options["model"], options["adapter_path"])
+        host, port = options["host"], options["port"]
         try:
-            address, rows = prepare(options["host"], options["port"])
+            address, rows = prepare(host, port)
             set_level(options["log_level"] or rows["log_level"])
-            self.serve(address)
+            self.serve(Control(address, host, port))
         except CannotStart as reason:
             sys.stderr.write(f"MLX GUI cannot start: {reason}\n")
             sys.exit(1)
 
-    def serve(self, address: Address) -> None:
+    def serve(self, control: Control) -> None:
         from django.urls import get_resolver
         from django.utils.module_loading import import_string
 
@@ -50,17 +53,22 @@ class Command(BaseCommand):
         from mlxgui.system.web_server import WebServer
 
         def say_ready(bound_port: int) -> None:
-            url = Address(address.host, bound_port).url
-            self.stdout.write(f"MLX GUI {settings.VERSION} is ready at {url}")
+            control.address = replace(address, port=bound_port)
+            self.stdout.write(f"MLX GUI {settings.VERSION} is ready at {control.address.url}")
             self.stdout.flush()
+            diary.info("MLX GUI %s is ready at %s", settings.VERSION, control.address.url)
 
         async def start() -> None:
-            await get_runtime().start()
+            runtime = get_runtime()
+            runtime.control = control
+            await runtime.start()
 
         async def close() -> None:
             await get_runtime().close()
 
+        address = control.address
         application = import_string(settings.ASGI_APPLICATION)
+        write_to(settings.HOME.logs)  # not before: importing it sets logging up anew
         _ = get_resolver().url_patterns  # import every view now, not at the first request
         server = WebServer(
             application,
@@ -69,10 +77,15 @@ class Command(BaseCommand):
             on_ready=say_ready,
             opened=start,
             closed=close,
+            leave=control.leave,
         )
+        control.end = server.end
         server.run()
         if server.problem:
             raise CannotStart(cannot_listen(address, server.problem))
+        if control.restarting:
+            control.start_anew()
+        diary.info("stopped")
 
 
 def port(text: str) -> int:
@@ -88,18 +101,3 @@ def preload(model: str | None, adapter_path: str | None) -> None:
         os.environ["MLX_GUI_PRELOAD_MODEL"] = model
     if adapter_path:
         os.environ["MLX_GUI_PRELOAD_ADAPTER"] = adapter_path
-
-
-def cannot_listen(address: Address, problem: Any) -> str:
-    """What the operating system said, in the words of the one who starts a server."""
-    import errno
-
-    number = getattr(problem, "errno", None)
-    if number == errno.EADDRINUSE:
-        return (
-            f"Port {address.port} is in use already. Choose another: "
-            f"MLX_GUI_PORT={address.port + 1} make run"
-        )
-    if number == errno.EACCES:
-        return f"Port {address.port} needs more rights than this account has."
-    return f"It cannot listen on {address.host}, port {address.port}: {problem}."
