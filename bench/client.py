@@ -5,12 +5,17 @@ import json
 import re
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from bench.servers import Server
 
 FIRST_CONTENT = re.compile(rb'"(?:content|reasoning|reasoning_content)"\s*:\s*"[^"]')
 USAGE = re.compile(rb'"completion_tokens"\s*:\s*(\d+)')
 READ_BYTES = 1 << 16
+
+
+class Refused(Exception):
+    """The server answered with something else than a stream of tokens."""
 
 
 @dataclass
@@ -20,10 +25,33 @@ class Answer:
     first_token_seconds: float
     total_seconds: float
     tokens: int
+    data: bytes
+
+    @property
+    def chunks(self) -> list[dict[str, Any]]:
+        lines = (line.strip() for line in self.data.split(b"\n"))
+        found = (line[5:].strip() for line in lines if line.startswith(b"data:"))
+        return [json.loads(one) for one in found if one != b"[DONE]"]
+
+    @property
+    def text(self) -> str:
+        deltas = (choice.get("delta", {}) for one in self.chunks for choice in one["choices"])
+        return "".join(delta.get("content") or "" for delta in deltas)
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        return next((one["usage"] for one in reversed(self.chunks) if one.get("usage")), {})
+
+    @property
+    def cached_tokens(self) -> int:
+        return int((self.usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
 
 
 async def stream(server: Server, body: dict[str, object]) -> Answer:
-    """One streaming request. The first token is the first *visible* delta, not the role chunk."""
+    """One streaming request. The first token is the first *visible* delta, not the role chunk.
+
+    Raises Refused.
+    """
     payload = json.dumps(
         {
             "model": server.model,
@@ -51,14 +79,14 @@ async def stream(server: Server, body: dict[str, object]) -> Answer:
     writer.close()
     counts = USAGE.findall(bytes(data))
     if not counts or not first:
-        raise SystemExit(f"{server.title} answered: {bytes(data[:600])!r}")
-    return Answer(first - started, ended - started, int(counts[-1]))
+        raise Refused(f"{server.title} answered: {bytes(data[:600])!r}")
+    return Answer(first - started, ended - started, int(counts[-1]), without_chunk_sizes(data))
 
 
-async def side_by_side(server: Server, bodies: list[dict[str, object]]) -> tuple[float, float]:
-    """(tokens per second of all together, median time to first token in seconds)."""
-    started = time.perf_counter()
-    answers = await asyncio.gather(*(stream(server, body) for body in bodies))
-    seconds = time.perf_counter() - started
-    firsts = sorted(answer.first_token_seconds for answer in answers)
-    return sum(answer.tokens for answer in answers) / seconds, firsts[len(firsts) // 2]
+def without_chunk_sizes(data: bytearray) -> bytes:
+    """The body as it was before it was sent in chunks: sizes stand on lines of their own."""
+    return re.sub(rb"\r\n[0-9a-fA-F]+\r\n", b"", bytes(data))
+
+
+async def side_by_side(server: Server, bodies: list[dict[str, object]]) -> list[Answer]:
+    return list(await asyncio.gather(*(stream(server, body) for body in bodies)))

@@ -1,6 +1,6 @@
 """The servers under test, each a real child process on a free port with the same model folder."""
 
-import os
+import json
 import socket
 import subprocess
 import sys
@@ -10,8 +10,11 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
+
+from tests.server import outside
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
@@ -87,18 +90,19 @@ def _start(
     work: Path,
     environment: dict[str, str] | None = None,
 ) -> Server:
-    log = (work / f"{title}.log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        stdout=log,
-        stderr=log,
-        cwd=ROOT,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", **(environment or {})},
-    )
+    log = work / f"{title}.log"
+    with log.open("wb") as opened:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdout=opened,
+            stderr=opened,
+            cwd=ROOT,
+            env={**outside(), "HF_HUB_OFFLINE": "1", **(environment or {})},
+        )
     until = time.monotonic() + START_SECONDS
     while not _answers(port):
         if process.poll() is not None or time.monotonic() > until:
-            raise SystemExit(f"{title} did not start; see {log.name}")
+            raise SystemExit(f"{title} did not start; see {log}")
         time.sleep(0.1)
     return Server(title, port, model, process)
 
@@ -118,3 +122,9 @@ def put(url: str, body: bytes) -> None:
         url, data=body, method="PUT", headers={"Content-Type": "application/json"}
     )
     urllib.request.urlopen(request, timeout=10).close()
+
+
+def get(server: Server, path: str) -> dict[str, Any]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=60) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found

@@ -1,0 +1,168 @@
+"""Conversations that grow: how long until the first token, turn after turn.
+
+    python -m bench.conversation [--rounds 3] [--turns 10] [--model FOLDER]
+
+First, one conversation of ten turns: our server, mlx_lm.server, and a bare loop that keeps one KV
+cache and prefills only the new tokens. Then four conversations that take turns and share a system
+prompt of 1,500 tokens. Printed: medians over the rounds for each turn, and the ratios.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+from bench import servers
+from bench.client import stream
+from bench.serving import MODEL
+from bench.texts import Texts
+from tests import tiny
+
+QUESTION_TOKENS = 60
+ANSWER_TOKENS = 24
+SYSTEM_TOKENS = 1500
+CONVERSATIONS = 4
+SHARED_TURNS = 4
+BARE = "bare loop"
+
+Messages = list[dict[str, str]]
+Times = dict[str, dict[str, list[float]]]
+"""Seconds to the first token by turn, then by server."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=10)
+    parser.add_argument("--model", type=Path)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="mlx-gui-bench-") as folder:
+        work = Path(folder)
+        model = chosen.model or tiny.make_text_model(work / "bench-model", MODEL)
+        running: list[servers.Server] = []
+        bare = start_bare(model)
+        try:
+            for start in (servers.start_ours, servers.start_mlx_lm):
+                running.append(start(model, work))
+            growing, shared = asyncio.run(
+                measure(running, bare, Texts(model), chosen.rounds, chosen.turns)
+            )
+        finally:
+            bare.kill()
+            for server in running:
+                server.stop()
+    titles = [server.title for server in running]
+    print_table("One conversation that grows", growing, [*titles, BARE])
+    print_table("Four conversations with one system prompt of 1,500 tokens", shared, titles)
+
+
+def start_bare(model: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench.bare_chat", str(model)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=servers.ROOT,
+        text=True,
+    )
+
+
+async def measure(
+    running: list[servers.Server],
+    bare: "subprocess.Popen[str]",
+    texts: Texts,
+    rounds: int,
+    turns: int,
+) -> tuple[Times, Times]:
+    growing: Times = defaultdict(lambda: defaultdict(list))
+    shared: Times = defaultdict(lambda: defaultdict(list))
+    for number in range(rounds + 1):  # the first is a warm-up
+        keep = number > 0
+        turn_of = number % len(running)
+        for server in running[turn_of:] + running[:turn_of]:
+            await grow(server, texts, number, turns, growing if keep else None)
+        grow_bare(bare, texts, number, turns, growing if keep else None)
+        for server in running[turn_of:] + running[:turn_of]:
+            await share(server, texts, number, shared if keep else None)
+        print(f"round {number} of {rounds}", file=sys.stderr)
+    return growing, shared
+
+
+async def ask(server: servers.Server, messages: Messages) -> float:
+    """Seconds to the first token; the answer joins the conversation."""
+    body = {"messages": messages, "max_tokens": ANSWER_TOKENS, "temperature": 0.0}
+    answer = await stream(server, body)
+    messages.append({"role": "assistant", "content": answer.text})
+    return answer.first_token_seconds
+
+
+async def grow(
+    server: servers.Server, texts: Texts, number: int, turns: int, times: Times | None
+) -> None:
+    messages: Messages = []
+    for turn in range(1, turns + 1):
+        messages.append({"role": "user", "content": question(texts, number, turn)})
+        seconds = await ask(server, messages)
+        if times is not None:
+            times[f"{turn}"][server.title].append(seconds)
+
+
+def grow_bare(
+    bare: "subprocess.Popen[str]", texts: Texts, number: int, turns: int, times: Times | None
+) -> None:
+    assert bare.stdin is not None
+    assert bare.stdout is not None
+    messages: Messages = []
+    for turn in range(1, turns + 1):
+        messages.append({"role": "user", "content": question(texts, number, turn)})
+        bare.stdin.write(json.dumps({"messages": messages, "max_tokens": ANSWER_TOKENS}) + "\n")
+        bare.stdin.flush()
+        found = json.loads(bare.stdout.readline())
+        messages.append({"role": "assistant", "content": found["text"]})
+        if times is not None:
+            times[f"{turn}"][BARE].append(found["first_token_seconds"])
+
+
+def question(texts: Texts, number: int, turn: int) -> str:
+    return texts.of(QUESTION_TOKENS, f"{number}.{turn}")
+
+
+async def share(server: servers.Server, texts: Texts, number: int, times: Times | None) -> None:
+    system = texts.of(SYSTEM_TOKENS, f"system {number}")
+    conversations: list[Messages] = [
+        [{"role": "system", "content": system}] for _ in range(CONVERSATIONS)
+    ]
+    for turn in range(1, SHARED_TURNS + 1):
+        for place, messages in enumerate(conversations):
+            said = texts.of(QUESTION_TOKENS, f"{number}.{place}.{turn}")
+            messages.append({"role": "user", "content": said})
+            seconds = await ask(server, messages)
+            if times is not None:
+                times[name_of(turn, place)][server.title].append(seconds)
+
+
+def name_of(turn: int, place: int) -> str:
+    if turn > 1:
+        return f"turn {turn}"
+    return "the very first (cold)" if place == 0 else "first turn of the others"
+
+
+def print_table(title: str, times: Times, titles: list[str]) -> None:
+    """Ratios of the medians: ours over each of the others."""
+    ours, others = titles[0], titles[1:]
+    print(f"\n## {title}\n\nTime to the first token, in milliseconds.\n")
+    print(f"| turn | {' | '.join(titles)} | {' | '.join(f'of {one}' for one in others)} |")
+    print(f"| --- {'| --- ' * (len(titles) + len(others))}|")
+    for turn, found in times.items():
+        medians = {title: statistics.median(found[title]) for title in titles}
+        cells = [f"{medians[title] * 1e3:.1f}" for title in titles]
+        ratios = [f"{medians[ours] / medians[other]:.2f} ×" for other in others]
+        print(f"| {turn} | {' | '.join(cells)} | {' | '.join(ratios)} |")
+
+
+if __name__ == "__main__":
+    main()
