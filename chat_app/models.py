@@ -197,3 +197,8 @@ class Message(models.Model):
         Conversation.objects.filter(pk=self.conversation_id).update(
             revision=F("revision") + 1, updated_at=timezone.now()
         )
+
+
+from chat_app.stored import StoredResponse  # noqa: E402  Django looks for rows in this module
+
+__all__ = ["Conversation", "Message", "StoredResponse"]

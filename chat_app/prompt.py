@@ -23,6 +23,9 @@ def request_for(conversation: Conversation, last: Message, model: Model) -> Gene
         messages=turns(system, path),
         sampling=sampling_from(values),
         max_tokens=int(values.get("max_tokens", 0)),
+        stop=values.get("stop", []),
+        enable_thinking=values.get("enable_thinking"),
+        template_kwargs=values.get("template_kwargs", {}),
         priority=CHAT_PRIORITY,
     )
 

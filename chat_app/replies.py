@@ -31,6 +31,7 @@ from mlxgui.engine.types import (
     Thinking,
 )
 from mlxgui.runtime import get_runtime
+from models_app.adapters import spec_for
 from models_app.models import Model
 
 log = logging.getLogger("mlxgui.chat")
@@ -153,8 +154,7 @@ class Reply:
             conversation = Conversation.objects.get(pk=self.conversation_id)
             self.message = conversation.begin_reply(parent)
         try:
-            model = Model.objects.resolve(conversation.model_name)
-            self._spec = model.spec()
+            model, self._spec = spec_for(conversation.model_name)
             self._request = request_for(conversation, parent, model)
             Model.objects.filter(pk=model.pk).record_uses(1)
         except ModelNotFound:

@@ -23,6 +23,7 @@ from mlxgui.pages import page
 from mlxgui.runtime import get_runtime
 from models_app.models import Model
 from models_app.states import Listed, join
+from models_app.variants import Variant, avariants
 
 STEP = 400
 """How many more messages one click brings back."""
@@ -55,7 +56,8 @@ async def conversation(request: HttpRequest, id: UUID) -> HttpResponse:
     pool = get_runtime().pool
     context = await sync_to_async(page_context)(request, id)
     models = join([model async for model in Model.objects.ready()], pool)
-    context |= choices(models, context["conversation"], request.GET.get("model", ""))
+    names = await avariants([listed.model for listed in models])
+    context |= choices(models, names, context["conversation"], request.GET.get("model", ""))
     return await sync_to_async(page)(request, PAGE, context)
 
 
@@ -134,16 +136,24 @@ def _number(request: HttpRequest, name: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def choices(models: list[Listed], conversation: Conversation, wanted: str) -> dict[str, Any]:
+def choices(
+    models: list[Listed],
+    variants: dict[int, list[Variant]],
+    conversation: Conversation,
+    wanted: str,
+) -> dict[str, Any]:
     """The models to choose from, and the one chosen: the chat's own, else one that is loaded."""
     able = [listed for listed in models if listed.model.can_chat]
-    names = {listed.model.name for listed in able}
+    others = {listed.model.pk: variants[listed.model.pk] for listed in able}
+    names = {listed.model.name: listed.model for listed in able}
+    for listed in able:
+        names |= {other.name: listed.model for other in others[listed.model.pk]}
     chosen = conversation.model_name or (wanted if wanted in names else "")
     if not chosen and able:
         chosen = min(able, key=_preference).model.name
-    model = next((listed.model for listed in able if listed.model.name == chosen), None)
+    model = names.get(chosen)
     return {
-        "models": able,
+        "models": [(listed, others[listed.model.pk]) for listed in able],
         "chosen": chosen,
         "model": model,
         "is_missing": chosen not in names,

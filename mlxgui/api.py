@@ -4,7 +4,7 @@ import contextlib
 import functools
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -12,12 +12,13 @@ from django.views.decorators.csrf import csrf_exempt
 
 from mlxgui.engine.errors import EngineError
 from mlxgui.engine.types import Event
-from mlxgui.wire import Dialect, Encoder
-from mlxgui.wire.errors import openai_error, retry_after, status_and_type
+from mlxgui.openapi.operations import Shape, mark, operations_of
+from mlxgui.wire import EVENT_STREAM, Dialect, Encoder
+from mlxgui.wire.errors import Refused, openai_error, retry_after, status_and_type
+from mlxgui.wire.limits import check_type
 
 log = logging.getLogger("mlxgui.api")
 
-Shape = Literal["openai", "detail"]
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
@@ -30,10 +31,29 @@ def error_response(error: Exception, shape: Shape = "openai") -> HttpResponse:
     body = openai_error(error)
     if shape == "detail":
         body = {"detail": body["detail"]}
-    response = json_response(body, status_and_type(error)[0])
+    return with_headers(json_response(body, status_and_type(error)[0]), error)
+
+
+def with_headers(response: HttpResponse, error: Exception) -> HttpResponse:
+    """What an error says beside its body: when to try again, what is allowed instead."""
     if (seconds := retry_after(error)) is not None:
         response["Retry-After"] = str(seconds)
+    if isinstance(error, Refused):
+        for name, value in error.headers.items():
+            response[name] = value
     return response
+
+
+def check_door(request: HttpRequest, view: Callable[..., Any]) -> None:
+    """Raises Refused for a method or a content type that `view` does not take."""
+    methods: tuple[str, ...] = getattr(view, "methods", ())
+    method = request.method or ""
+    if method not in methods:
+        text = f"{method} is not allowed here; use {' or '.join(methods)}."
+        raise Refused(405, "method_not_allowed", text, Allow=", ".join(methods))
+    said = operations_of(view).get(method)
+    if said is not None and said.body is not None and said.form is None:
+        check_type(request.headers.get("Content-Type", ""), request.body)
 
 
 def json_api(*methods: str, shape: Shape = "openai") -> Callable[[View], View]:
@@ -46,12 +66,8 @@ def json_api(*methods: str, shape: Shape = "openai") -> Callable[[View], View]:
         @csrf_exempt
         @functools.wraps(view)
         async def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            if request.method not in methods:
-                text = f"{request.method} is not allowed here; use {' or '.join(methods)}."
-                response = json_response({"detail": text, "error": {"message": text}}, 405)
-                response["Allow"] = ", ".join(methods)
-                return response
             try:
+                check_door(request, inner)
                 return await view(request, *args, **kwargs)
             except EngineError as error:
                 return error_response(error, shape)
@@ -59,17 +75,19 @@ def json_api(*methods: str, shape: Shape = "openai") -> Callable[[View], View]:
                 log.exception("%s %s failed", request.method, request.path)
                 return error_response(error, shape)
 
-        return inner
+        return mark(inner, methods=methods, shape=shape)
 
     return wrap
 
 
 def sse_response(
-    first: Event, rest: AsyncGenerator[Event], encoder: Encoder, warnings: list[str]
+    first: Event,
+    rest: AsyncGenerator[Event],
+    encoder: Encoder,
+    warnings: list[str],
+    content_type: str = EVENT_STREAM,
 ) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(
-        _bytes(first, rest, encoder), content_type="text/event-stream; charset=utf-8"
-    )
+    response = StreamingHttpResponse(_bytes(first, rest, encoder), content_type=content_type)
     response["Cache-Control"] = "no-cache"
     response["X-Accel-Buffering"] = "no"
     return add_warnings(response, warnings)
@@ -98,7 +116,4 @@ def add_warnings[R: HttpResponseBase](response: R, warnings: list[str]) -> R:
 
 def dialect_error(dialect: Dialect, error: Exception) -> HttpResponse:
     status, body = dialect.error(error)
-    response = HttpResponse(body, status=status, content_type=dialect.content_type)
-    if (seconds := retry_after(error)) is not None:
-        response["Retry-After"] = str(seconds)
-    return response
+    return with_headers(HttpResponse(body, status=status, content_type="application/json"), error)

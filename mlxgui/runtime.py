@@ -4,8 +4,9 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -13,6 +14,7 @@ from django.conf import settings
 from mlxgui.engine.memory import GIB, machine_memory
 from mlxgui.engine.pool import Limits, ModelPool
 from mlxgui.engine.spec import LoadOptions
+from mlxgui.system.lifecycle import CannotEnd, Control
 from mlxgui.system.models import Setting
 from mlxgui.system.signals import setting_changed
 
@@ -29,6 +31,10 @@ class Runtime:
         self.pool = ModelPool(logs=settings.HOME.logs, scratch=settings.HOME.scratch)
         self.loop = asyncio.get_running_loop()
         self.thread = threading.current_thread()
+        self.control: Control | None = None
+        """Of the server around it; None where something else than `serve` runs it."""
+        self.is_closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
         self._starting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -49,7 +55,16 @@ class Runtime:
         """Read the settings rows; the pool follows at once."""
         self.pool.apply(limits_from(await sync_to_async(Setting.objects.as_dict)()))
 
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work that goes on for as long as the server does."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def close(self) -> None:
+        self.is_closing = True
+        for task in self._tasks:
+            task.cancel()
         await self.pool.close()
 
 
@@ -70,14 +85,36 @@ def limits_from(rows: dict[str, object]) -> Limits:
         options=LoadOptions(
             use_gpu=bool(rows["enable_gpu_acceleration"]),
             raise_wired_limit=bool(rows["raise_wired_limit"]),
-            # The mlx-vlm server's names for the same things.
-            prefill_step_tokens=env_number("PREFILL_STEP_SIZE", 2048, lowest=1),
-            max_kv_tokens=env_number("MAX_KV_SIZE", 0),
             prompt_cache_bytes=usable * share // 100 // number("max_concurrent_models"),
             prompt_cache_folder=str(settings.HOME.prompts) if disk_gb else "",
             prompt_cache_disk_bytes=disk_gb * GIB,
+            **options_of_environment(),
         ),
     )
+
+
+def options_of_environment() -> dict[str, Any]:
+    """The mlx-vlm server's names for what a worker can be told. A model's own settings go first."""
+    bits = env_number("KV_BITS", 0)
+    if bits not in (0, 4, 8):
+        log.warning("KV_BITS must be 0, 4 or 8, not %d", bits)
+        bits = 0
+    return {
+        "prefill_step_tokens": env_number("PREFILL_STEP_SIZE", 2048, lowest=1),
+        "max_kv_tokens": env_number("MAX_KV_SIZE", 0),
+        "kv_bits": bits,
+        "kv_group_size": env_number("KV_GROUP_SIZE", 64, lowest=1),
+        "kv_start_tokens": env_number("QUANTIZED_KV_START", 5000),
+        "trust_remote_code": env_flag("MLX_TRUST_REMOTE_CODE"),
+    }
+
+
+def env_flag(name: str) -> bool:
+    """Off unless it is switched on in one of the usual words; another word is said in the log."""
+    text = os.environ.get(name, "").strip().lower()
+    if text not in ("", "0", "1", "false", "true", "no", "yes", "off", "on"):
+        log.warning("%s must be true or false, not %r", name, text)
+    return text in ("1", "true", "yes", "on")
 
 
 def env_number(name: str, default: int, lowest: int = 0) -> int:
@@ -140,3 +177,10 @@ def memory_for_models() -> int:
 def running_runtime() -> Runtime | None:
     """None where no server runs in this process, as in a management command."""
     return _runtime
+
+
+def running_control() -> Control:
+    """Of the server that `serve` runs in this process. Raises CannotEnd where there is none."""
+    if _runtime is None or _runtime.control is None:
+        raise CannotEnd("This server was not started by `manage.py serve`: end it where it runs.")
+    return _runtime.control

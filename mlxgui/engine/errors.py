@@ -36,6 +36,12 @@ class Unsupported(BadRequest):
     code = "unsupported_parameter"
 
 
+class NotFound(EngineError):
+    """There is nothing of that name."""
+
+    code = "not_found"
+
+
 class ModelNotFound(EngineError):
     """There is no such model."""
 
@@ -58,6 +64,12 @@ class LoadFailed(EngineError):
     """The model could not be loaded."""
 
     code = "load_failed"
+
+
+class DamagedWeights(LoadFailed):
+    """The weights cannot be right. Loading them again will not help: download them again."""
+
+    code = "damaged_weights"
 
 
 class WorkerDied(EngineError):

@@ -8,7 +8,9 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from mlxgui.engine.line import Line
+from mlxgui.engine.plan import Plan
 from mlxgui.engine.policy import Slot
+from mlxgui.engine.preview import Reason
 from mlxgui.engine.process import Worker
 from mlxgui.engine.spec import LoadOptions, ModelSpec
 
@@ -47,6 +49,27 @@ class Resident(Struct, frozen=True, kw_only=True):
     waiting: int
     pid: int
     facts: dict[str, Any]
+    plan: Plan = Plan()
+    measured_peak_bytes: int = 0
+    """The most that its process had at once; 0 = not measured yet."""
+    kept_bytes: int = 0
+    """Of prompts in its prompt cache, when it was measured."""
+    allowance_bytes: int = 0
+    """What it may take now: its plan, and an even part of what is left of the machine."""
+    queue_position: int = 0
+    """Among the models that wait to be loaded, 1 = next; 0 = it does not wait."""
+    loaded_bytes: int = 0
+    total_bytes: int = 0
+    """Of its weights: how much is read, and how much there is."""
+    idle_left_seconds: float | None = None
+    """Until it is unloaded for idleness; None = it is not due."""
+
+    @property
+    def plan_error(self) -> float | None:
+        """Measured peak against the plan and the prompts kept: 0.1 = a tenth more than planned."""
+        if not self.measured_peak_bytes or not self.plan.process_bytes:
+            return None
+        return self.measured_peak_bytes / (self.plan.needed_bytes + self.kept_bytes) - 1
 
 
 class Place:
@@ -54,6 +77,18 @@ class Place:
 
     def __init__(self, spec: ModelSpec, limits: Limits) -> None:
         self.spec = spec
+        self.plan = Plan(weights_bytes=spec.memory_bytes)
+        self.accepts: set[Reason] = set()
+        """Reasons for a warning that a caller was told of, and wants it loaded nevertheless."""
+        self.keep_seconds: float | None = None
+        """As the last request wished that named a time; None = as the model says."""
+        self.measured_peak_bytes = 0
+        self.measured_at = 0.0
+        self.kept_bytes = 0
+        self.allowance_bytes = 0
+        self.load_priority = 0
+        self.expected = 0
+        """Callers that wait for its load."""
         self.worker: Worker | None = None
         self.loading: asyncio.Task[Worker] | None = None
         self.line = Line(limits.max_requests, limits.max_waiting)
@@ -65,6 +100,11 @@ class Place:
         self.last_used = time.monotonic()
         self.last_used_at = datetime.now(UTC)
 
+    def note(self, stats: dict[str, Any]) -> None:
+        """What the worker said of itself."""
+        self.measured_peak_bytes = int(stats.get("peak_process_bytes") or 0)
+        self.kept_bytes = int(stats.get("prompt_cache", {}).get("memory", {}).get("bytes", 0))
+
     @property
     def in_flight(self) -> int:
         return self.line.running + self.line.waiting
@@ -72,9 +112,21 @@ class Place:
     def slot(self) -> Slot:
         # A model that is still loading counts as in use: its callers wait for it.
         busy = self.in_flight + (self.worker is None or self.worker.state == "starting")
-        return Slot(self.spec.key, self.spec.memory_bytes, self.last_used, busy, self.spec.pinned)
+        needed = self.plan.needed_bytes
+        return Slot(self.spec.key, needed, self.last_used, busy, self.spec.pinned)
 
-    def resident(self) -> Resident:
+    def idle_left_seconds(self, limits: Limits) -> float | None:
+        """Until it may be unloaded for idleness, negative when it is overdue; None = it stays."""
+        keep = self.keep_seconds
+        if keep is None:
+            keep = self.spec.keep_alive_seconds
+        if keep is None:
+            keep = limits.idle_seconds if limits.auto_unload else -1
+        if keep < 0 or not self.slot().may_go or self.worker is None:
+            return None
+        return keep - (time.monotonic() - self.last_used)
+
+    def resident(self, limits: Limits, queue_position: int) -> Resident:
         worker = self.worker
         ready = worker is not None and worker.state == "ready"
         stopping = worker is not None and worker.state in ("stopping", "stopped")
@@ -88,9 +140,17 @@ class Place:
             progress=worker.progress if worker else 0.0,
             loaded_at=self.loaded_at,
             last_used_at=self.last_used_at,
-            memory_bytes=self.spec.memory_bytes,
+            memory_bytes=self.plan.needed_bytes,
             in_flight=self.line.running,
             waiting=self.line.waiting,
             pid=worker.pid if worker else 0,
             facts=worker.facts if worker else {},
+            plan=self.plan,
+            measured_peak_bytes=self.measured_peak_bytes,
+            kept_bytes=self.kept_bytes,
+            allowance_bytes=self.allowance_bytes,
+            queue_position=queue_position,
+            loaded_bytes=int(worker.progress * self.plan.weights_bytes) if worker else 0,
+            total_bytes=self.plan.weights_bytes,
+            idle_left_seconds=self.idle_left_seconds(limits),
         )

@@ -6,33 +6,20 @@ line by priority. Everything here runs on one event loop, so there are no locks 
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import time
-from collections.abc import AsyncGenerator
-from datetime import UTC, datetime
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-import msgspec
-from msgspec import structs
-
 from mlxgui.engine.deadline import deadline_after, within
-from mlxgui.engine.errors import (
-    EngineError,
-    LoadFailed,
-    ModelUnloaded,
-    NotEnoughMemory,
-    QueueFull,
-    ShuttingDown,
-    WorkerDied,
-)
-from mlxgui.engine.line import Line
-from mlxgui.engine.memory import GIB, machine_memory
+from mlxgui.engine.errors import EngineError, ModelUnloaded, ShuttingDown
+from mlxgui.engine.loader import ANSWER_SECONDS, Loader
+from mlxgui.engine.options import differ, with_options
 from mlxgui.engine.place import Limits, Place, Resident
-from mlxgui.engine.policy import Bounds, Refuse, Room, make_room
+from mlxgui.engine.preview import Preview, Reason
 from mlxgui.engine.process import Worker
-from mlxgui.engine.spec import LoadOptions, ModelSpec
+from mlxgui.engine.spec import ModelSpec
 from mlxgui.engine.types import Event, Request
 
 log = logging.getLogger("mlxgui.pool")
@@ -40,6 +27,8 @@ log = logging.getLogger("mlxgui.pool")
 SWEEP_SECONDS = 1.0
 ALIVE_SECONDS = 10.0
 """A stream that had nothing for so long says so: clients time out on silence."""
+MEASURE_SECONDS = 30.0
+"""Workers are asked so often how much memory they have taken."""
 
 __all__ = ["Limits", "ModelPool", "Resident"]
 
@@ -51,15 +40,23 @@ class ModelPool:
     """
 
     def __init__(self, *, logs: Path, scratch: Path, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
-        self.failures: dict[str, str] = {}
-        self._logs = logs
-        self._scratch = scratch
+        self.on_load: Callable[[ModelSpec, EngineError | None], None] = lambda spec, error: None
+        """Told how each load ended, so that somebody can write it down."""
         self._places: dict[str, Place] = {}
-        self._load_line = Line(1, 1 << 16)
-        self._changed = asyncio.Event()
+        self._loader = Loader(
+            self._places,
+            logs=logs,
+            scratch=scratch,
+            unload=self._remove,
+            on_exit=self._on_exit,
+            on_load=lambda spec, error: self.on_load(spec, error),
+        )
+        self._changed = self._loader.changed
         self._sweeper: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+        self.failures = self._loader.failures
+        self.apply(limits or Limits())
 
     # -- what callers do --------------------------------------------------------------------------
 
@@ -70,11 +67,13 @@ class ModelPool:
         for all that can be known then, later only when the worker dies or time is up.
         """
         deadline = deadline_after(request.timeout_seconds or self.limits.request_seconds)
-        place = await within(deadline, self._ready(spec, request.priority))
+        place = await within(deadline, self._ready(spec, request.priority, {"programs"}))
+        if request.keep_alive_seconds is not None:
+            place.keep_seconds = request.keep_alive_seconds
         try:
             await within(deadline, place.line.enter(request.priority))
             try:
-                worker = await within(deadline, self._worker(place, request.priority))
+                worker = await within(deadline, self._loader.worker(place, request.priority))
                 async with contextlib.aclosing(worker.generate(request, deadline)) as stream:
                     async for event in stream:
                         yield event
@@ -84,10 +83,37 @@ class ModelPool:
             place.touch()
             self._drop_if_dead(place)
             self._changed.set()
+            if place.keep_seconds == 0:
+                self._spawn(self._unload_if_due(place))
 
-    async def load(self, spec: ModelSpec, priority: int = 0) -> None:
-        """Returns when the model is ready. Raises LoadFailed, NotEnoughMemory, QueueFull."""
-        await self._ready(spec, priority)
+    async def load(self, spec: ModelSpec, priority: int = 0, force: bool = False) -> None:
+        """Returns when the model is ready. Raises LoadFailed, NotEnoughMemory, QueueFull.
+
+        `force` loads it in spite of a warning (see `preview`); what cannot fit is refused still.
+        """
+        await self._ready(spec, priority, {"programs", "context"} if force else set())
+
+    def keep(self, spec: ModelSpec, seconds: float) -> None:
+        """How long a loaded model may be idle from now on; negative = for ever."""
+        if (place := self._places.get(spec.key)) is not None:
+            place.keep_seconds = seconds
+
+    def preview(self, spec: ModelSpec) -> Preview:
+        """What loading this model would mean now: its plan, whether it fits, what would leave."""
+        return self._loader.preview(spec)
+
+    def set_priority(self, key: str, priority: int) -> bool:
+        """Move a model among those that wait to be loaded. False: it does not wait."""
+        if (place := self._places.get(key)) is not None:
+            place.load_priority = priority
+        return self._loader.line.reprioritise(key, priority)
+
+    def reserve(self, size_bytes: int) -> None:
+        """Memory that running jobs take, which is not for models. Replaces what was reserved."""
+        if size_bytes != self._loader.reserved_bytes:
+            self._loader.reserved_bytes = size_bytes
+            self._loader.share_memory()
+            self._changed.set()
 
     async def unload(self, name_or_key: str) -> bool:
         """End the model's worker at once; its streams end with ModelUnloaded. False: not loaded."""
@@ -98,8 +124,8 @@ class ModelPool:
 
     async def call(self, spec: ModelSpec, name: str, **arguments: Any) -> Any:
         """Ask a model's backend, loading it where needed."""
-        place = await self._ready(spec, 0)
-        worker = await self._worker(place, 0)
+        place = await self._ready(spec, 0, {"programs"})
+        worker = await self._loader.worker(place, 0)
         return await worker.call(name, **arguments)
 
     async def ask(self, key: str, name: str, **arguments: Any) -> Any:
@@ -107,16 +133,36 @@ class ModelPool:
         place = self._places.get(key)
         if place is None or place.worker is None:
             raise ModelUnloaded("The model is not loaded.")
-        return await place.worker.call(name, **arguments)
+        answer = await place.worker.call(name, **arguments)
+        if name == "stats":
+            place.note(answer)
+        return answer
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can load, time out and unload: not closed, and its watch goes on."""
+        return not self._closing and (self._sweeper is None or not self._sweeper.done())
 
     def residents(self) -> list[Resident]:
-        return [place.resident() for place in self._places.values()]
+        line, limits = self._loader.line, self.limits
+        return [place.resident(limits, line.position(key)) for key, place in self._places.items()]
+
+    def renew(self, spec: ModelSpec) -> bool:
+        """Take over what holds at once for a loaded model (pin, keep-alive). True: its worker runs
+        with other options than these, until it is loaded anew."""
+        place = self._places.get(spec.key)
+        if place is None or place.worker is None:
+            return False
+        place.spec = spec
+        wanted = with_options(spec, self.limits.options).options
+        return differ(wanted, place.worker.spec.options)
 
     def apply(self, limits: Limits) -> None:
         """New limits, for what runs now too."""
-        self.limits = limits
+        self.limits = self._loader.limits = limits
         for place in self._places.values():
             place.line.resize(limits.max_requests, limits.max_waiting)
+        self._loader.share_memory()
         self._changed.set()
 
     async def close(self) -> None:
@@ -126,10 +172,10 @@ class ModelPool:
             self._sweeper.cancel()
         places = list(self._places.values())
         await asyncio.gather(*(self._remove(place, ShuttingDown()) for place in places))
+        # What was being unloaded already is no place any more, but its process may still be there.
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    # -- loading ----------------------------------------------------------------------------------
-
-    async def _ready(self, spec: ModelSpec, priority: int) -> Place:
+    async def _ready(self, spec: ModelSpec, priority: int, accepts: set[Reason]) -> Place:
         if self._closing:
             raise ShuttingDown()
         if self._sweeper is None:
@@ -138,73 +184,9 @@ class ModelPool:
         if place is None:
             place = self._places[spec.key] = Place(spec, self.limits)
         place.spec = spec
-        await self._worker(place, priority)
+        place.accepts |= accepts
+        await self._loader.worker(place, priority)
         return place
-
-    async def _worker(self, place: Place, priority: int) -> Worker:
-        """A ready worker; all callers that arrive meanwhile wait for the same load."""
-        if place.worker is not None and place.worker.state == "ready":
-            place.touch()
-            return place.worker
-        if self._places.get(place.spec.key) not in (place, None):
-            raise ModelUnloaded()
-        if place.loading is None or place.loading.done():
-            place.loading = asyncio.create_task(self._load(place, priority))
-            place.loading.add_done_callback(_see_exception)
-        # Shielded: one caller that goes away must not end the load for the others.
-        return await asyncio.shield(place.loading)
-
-    async def _load(self, place: Place, priority: int) -> Worker:
-        self._places[place.spec.key] = place
-        try:
-            await self._load_line.enter(priority)
-            try:
-                await self._make_room(place)
-                place.worker = worker = Worker(
-                    with_options(place.spec, self.limits.options),
-                    log_path=self._logs / f"{_file_name(place.spec.name)}.log",
-                    scratch=self._scratch,
-                    on_exit=self._on_exit,
-                )
-                await worker.start()
-            finally:
-                self._load_line.leave()
-        except asyncio.CancelledError:
-            raise ModelUnloaded() from None
-        except Exception as error:
-            self._places.pop(place.spec.key, None)
-            failure = error if isinstance(error, EngineError) else LoadFailed(str(error))
-            if isinstance(failure, WorkerDied):
-                failure = LoadFailed(f"The process of “{place.spec.name}” ended while loading it.")
-            self.failures[place.spec.key] = failure.message
-            raise failure from error
-        self.failures.pop(place.spec.key, None)
-        place.loaded_at = datetime.now(UTC)
-        place.touch()
-        return worker
-
-    async def _make_room(self, place: Place) -> None:
-        """Unload what must go, oldest first. Waits for models that answer now, within bounds."""
-        until = time.monotonic() + self.limits.wait_for_room_seconds
-        while True:
-            others = [p.slot() for p in self._places.values() if p is not place and p.worker]
-            decision = make_room(place.spec.memory_bytes, others, self._bounds())
-            if isinstance(decision, Room):
-                for key in decision.evict:
-                    log.info("unloading %s to make room for %s", key, place.spec.name)
-                    await self._remove(self._places[key])
-                return
-            if isinstance(decision, Refuse):
-                raise NotEnoughMemory(refusal(place.spec.name, decision, self.limits.max_models))
-            if (left := until - time.monotonic()) <= 0:
-                raise QueueFull("All loaded models are busy, and there is no room for another.")
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), left)
-
-    def _bounds(self) -> Bounds:
-        usable = self.limits.usable_bytes or machine_memory().usable_bytes
-        return Bounds(self.limits.max_models, usable)
 
     # -- unloading --------------------------------------------------------------------------------
 
@@ -217,6 +199,8 @@ class ModelPool:
             await asyncio.wait({place.loading})
         if place.worker is not None:
             await place.worker.stop(error)
+        if not self._closing:
+            self._loader.share_memory()
         self._changed.set()
 
     def _on_exit(self, worker: Worker) -> None:
@@ -235,51 +219,29 @@ class ModelPool:
             del self._places[place.spec.key]
 
     async def _sweep(self) -> None:
-        """Unload models that nobody used for their keep-alive time."""
+        """Unload what nobody used for its keep-alive time; look how large the others are."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            for place in self._places.values():
-                if place.worker is not None:
-                    place.worker.watch_streams(ALIVE_SECONDS)
             for place in list(self._places.values()):
-                if self._is_due(place):
-                    log.info("unloading %s: idle", place.spec.name)
-                    await self._remove(place)
+                if place.worker is not None and place.worker.state == "ready":
+                    place.worker.watch_streams(ALIVE_SECONDS)
+                    if time.monotonic() - place.measured_at > MEASURE_SECONDS:
+                        place.measured_at = time.monotonic()
+                        self._spawn(self._measure(place))
+                await self._unload_if_due(place)
 
-    def _is_due(self, place: Place) -> bool:
-        keep = place.spec.keep_alive_seconds
-        if keep is None:
-            keep = self.limits.idle_seconds if self.limits.auto_unload else -1
-        if keep < 0 or not place.slot().may_go or place.worker is None:
-            return False
-        return time.monotonic() - place.last_used > keep
+    async def _unload_if_due(self, place: Place) -> None:
+        left = place.idle_left_seconds(self.limits)
+        if left is not None and left <= 0 and self._places.get(place.spec.key) is place:
+            log.info("unloading %s: idle", place.spec.name)
+            await self._remove(place)
 
+    async def _measure(self, place: Place) -> None:
+        with contextlib.suppress(EngineError, TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self.ask(place.spec.key, "stats")
 
-def refusal(name: str, decision: Refuse, max_models: int) -> str:
-    if not decision.usable and max_models:
-        return f"“{name}” cannot be loaded: pinned models take every place. Unpin one first."
-    return (
-        f"Insufficient memory - “{name}” requires {decision.needed / GIB:.1f} GB but you have"
-        f" {decision.usable / GIB:.1f} GB for models. Choose a smaller model or a stronger"
-        " quantisation, or unpin a model."
-    )
-
-
-def with_options(spec: ModelSpec, given: LoadOptions) -> ModelSpec:
-    """The model's own options, and the pool's for what it leaves open."""
-    chosen = {**msgspec.to_builtins(given), **msgspec.to_builtins(spec.options)}
-    if folder := chosen.get("prompt_cache_folder"):
-        # One folder a worker: entries of another model in it would be put aside as foreign.
-        name = hashlib.sha256(spec.key.encode()).hexdigest()[:16]
-        chosen["prompt_cache_folder"] = str(Path(folder) / name)
-    return structs.replace(spec, options=LoadOptions(**chosen))
-
-
-def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:100] or "model"
-
-
-def _see_exception(load: asyncio.Task[Worker]) -> None:
-    """Those who wait for a load are told; it is no fault when nobody does any more."""
-    if not load.cancelled():
-        load.exception()
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

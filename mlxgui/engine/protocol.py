@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import msgspec
 from msgspec import Struct
 
+from mlxgui.engine.errors import BadRequest
 from mlxgui.engine.spec import ModelSpec
 from mlxgui.engine.types import Event, Logprobs, Progress, Request, Text, Thinking
 
@@ -90,7 +91,11 @@ class BrokenFrame(Exception):
 
 
 def encode(frame: ToChild | ToParent) -> bytes:
-    body = _encoder.encode(frame)
+    """Raises BadRequest for a whole number of more than 64 bits, which no frame can carry."""
+    try:
+        body = _encoder.encode(frame)
+    except OverflowError:
+        raise BadRequest("A number in the request has more than 64 bits.") from None
     return _LENGTH.pack(len(body)) + body
 
 

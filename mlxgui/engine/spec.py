@@ -19,6 +19,21 @@ class LoadOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     prompt_cache_disk_bytes: int = 0
     use_gpu: bool = True
     raise_wired_limit: bool = False
+    kv_bits: int = 0
+    """Bits that a number of the KV cache is stored in; 0 = as it is computed."""
+    kv_group_size: int = 64
+    kv_start_tokens: int = 0
+    """Tokens that stay at full precision before quantisation begins."""
+    draft_path: str = ""
+    """Folder of the small model that drafts; empty = none."""
+    draft_tokens: int = 3
+    """Tokens drafted at a time."""
+    warm_prompts: list[str] = []
+    """System prompts that are read into the prompt cache once the model is loaded."""
+    trust_remote_code: bool = False
+    """Whether a folder's own program code may run; otherwise such a folder is refused."""
+    memory_bytes: int = 0
+    """What the worker may take beside its prompt cache; the pool sets it, and sets it anew."""
 
 
 class ModelSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,6 +7,9 @@ from typing import Literal
 
 from msgspec import Struct
 
+SoundFormat = Literal["wav", "mp3", "flac", "opus", "pcm"]
+PictureFormat = Literal["png", "jpeg", "webp"]
+
 # -- what is asked --------------------------------------------------------------------------------
 
 
@@ -28,11 +31,15 @@ class EmbedRequest(Task, frozen=True, kw_only=True, tag="embed"):
     inputs: list[str | list[int]]
     dimensions: int = 0
     """Leading numbers to keep, normalised again; 0 = all."""
+    truncate: bool = False
+    """Cut an input that is too long instead of refusing it."""
 
 
 class RerankRequest(Task, frozen=True, kw_only=True, tag="rerank"):
     query: str
     documents: list[str]
+    instruction: str = ""
+    """What makes a document relevant, for models that can be told; empty = the model's own."""
 
 
 class TranscribeRequest(Task, frozen=True, kw_only=True, tag="transcribe"):
@@ -53,10 +60,14 @@ class SpeakRequest(Task, frozen=True, kw_only=True, tag="speak"):
     speed: float = 1.0
     language: str = ""
     instructions: str = ""
+    format: SoundFormat = "wav"
+    stream: bool = False
+    """Send pieces of the file as they come. False = one `Sound` with all of it."""
 
 
 class DrawRequest(Task, frozen=True, kw_only=True, tag="draw"):
-    """Sizes in pixels. With `image` it is an edit; `mask` is transparent where to draw."""
+    """Sizes in pixels, 0 = as the model or the picture has it. With `images` it is an edit;
+    `mask` is transparent where to draw."""
 
     prompt: str
     n: int = 1
@@ -66,8 +77,11 @@ class DrawRequest(Task, frozen=True, kw_only=True, tag="draw"):
     guidance: float | None = None
     seed: int | None = None
     negative_prompt: str = ""
-    image: bytes = b""
+    images: list[bytes] = []
     mask: bytes = b""
+    format: PictureFormat = "png"
+    quality: int = 90
+    """Of JPEG and WebP, 1 to 100."""
 
 
 # -- what came out --------------------------------------------------------------------------------
@@ -113,17 +127,20 @@ class Heard(Struct, frozen=True, tag="heard", omit_defaults=True):
 
 
 class Sound(Struct, frozen=True, tag="sound"):
-    """The next samples: mono, little-endian float32."""
+    """The next bytes of the file that was asked for; "pcm" is mono 16-bit little-endian."""
 
-    samples: bytes
+    data: bytes
     sample_rate: int
 
 
 class Picture(Struct, frozen=True, tag="picture"):
-    """A finished picture as PNG."""
+    """A finished picture in the format asked for; its size in pixels."""
 
     index: int
     data: bytes
+    width: int = 0
+    height: int = 0
+    seed: int = 0
 
 
 AskedTask = EmbedRequest | RerankRequest | TranscribeRequest | SpeakRequest | DrawRequest

@@ -104,6 +104,12 @@ class GenerationRequest(Task, frozen=True, kw_only=True, omit_defaults=True, tag
     messages: list[Message] = []
     prompt: str = ""
     prompt_tokens: list[int] = []
+    suffix: str = ""
+    """What follows the gap that is to be filled behind `prompt`."""
+    echo: bool = False
+    """The prompt's own text comes before the answer, with its tokens' `logprobs` where asked."""
+    read_only: bool = False
+    """The prompt is read and nothing is written."""
     tools: list[Tool] = []
     tool_choice: str = "auto"
     """"auto", "none", "required", or the name of the one function to call."""
@@ -114,6 +120,8 @@ class GenerationRequest(Task, frozen=True, kw_only=True, omit_defaults=True, tag
     """Choices; the prompt is prefilled once."""
     max_tokens: int = 0
     """0 = until the context is full."""
+    may_end_early: bool = False
+    """`max_tokens` is a default that nobody asked for: where less fits, less will do."""
     min_tokens: int = 0
     ignore_eos: bool = False
     logprobs: int = -1
@@ -126,6 +134,15 @@ class GenerationRequest(Task, frozen=True, kw_only=True, omit_defaults=True, tag
     """Tokens a thinking block may have before it is closed; 0 = no bound."""
     role_mapping: dict[str, str] = {}
     """Prefixes of the roles, for models without a chat template."""
+    draft_path: str = ""
+    """Folder of a model that drafts for this one; empty = as the model was loaded."""
+    draft_tokens: int = 0
+    """Tokens drafted at a time; 0 = as the model was loaded."""
+    image_size: list[int] = []
+    """Pixels: [side] or [height, width] of the box that images are made to fit; empty = as the
+    model wants them."""
+    drop_images: bool = False
+    """A model that sees no images answers without them and warns; otherwise it refuses."""
 
 
 Request = GenerationRequest | AskedTask
@@ -174,7 +191,8 @@ class Thinking(Struct, frozen=True, tag="thinking", omit_defaults=True):
 
 
 class TokenProb(Struct, frozen=True, omit_defaults=True):
-    """A token's text, id and natural log probability; the alternatives best first."""
+    """A token's text, id and natural log probability; the alternatives best first. NaN for a
+    prompt's first token, which nothing foretells."""
 
     text: str
     id: int
@@ -212,6 +230,10 @@ class Usage(Struct, frozen=True, omit_defaults=True):
     completion_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    drafted_tokens: int = 0
+    """Tokens that a draft model guessed."""
+    accepted_tokens: int = 0
+    """Of these, the ones that were right."""
 
     @property
     def total_tokens(self) -> int:

@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from mlxgui.engine import protocol
+from mlxgui.engine import footprint, protocol
 from mlxgui.engine.backends import Backend, make_backend
 from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed
+from mlxgui.engine.remote_code import refuse_code
 from mlxgui.engine.types import Event, Progress, Started
 
 HOLD_SECONDS = 0.015
@@ -57,6 +58,7 @@ class Loop:
         self._held: list[tuple[int, Event]] = []
         self._sent_at = 0.0
         self._unheard: set[int] = set()
+        self._base_bytes = footprint.base_bytes()
 
     def run(self, load: protocol.Load) -> None:
         if not self._load(load):
@@ -67,6 +69,7 @@ class Loop:
 
     def _load(self, load: protocol.Load) -> bool:
         try:
+            refuse_code(load.spec)
             facts = self.backend.load(load.spec, lambda f: self.pipe.send(protocol.Loading(f)))
         except EngineError as error:
             self.pipe.fail(0, error)
@@ -164,6 +167,9 @@ class Loop:
             log.exception("%s failed", frame.name)
             self.pipe.fail(frame.id, EngineError(f"{frame.name} failed: {error}"))
         else:
+            if frame.name == "stats":
+                peak = footprint.peak_bytes(self._base_bytes, int(answer.get("peak_bytes", 0)))
+                answer = {**answer, "peak_process_bytes": peak}
             self.pipe.send(protocol.Answer(frame.id, answer))
 
 

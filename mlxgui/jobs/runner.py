@@ -53,6 +53,9 @@ class JobRunner:
     def _watch(self, job: Job) -> None:
         alive = job.folder.is_alive()  # asked first: what a dead child wrote is final
         self._copy_progress(job)
+        # Also those that this process started before it restarted itself: they are its to reap.
+        if pid := job.folder.pid:
+            self._children.add(pid)
         if not alive:
             self._asked_to_stop.pop(str(job.uuid), None)
             self._finish(job, job.folder.outcome())

@@ -1,6 +1,6 @@
 """Dialects: what the world sends, turned into engine types at the door, and back.
 
-A dialect is a module with the four names of `Dialect`; adding one touches nothing else here. No
+A dialect is a module with the names of `Dialect`; adding one touches nothing else here. No
 Django and no I/O in this package.
 """
 
@@ -11,14 +11,22 @@ from msgspec import Struct
 from mlxgui.engine.types import Event, GenerationRequest
 from mlxgui.wire.reply import Reply
 
+JSON = "application/json"
+EVENT_STREAM = "text/event-stream; charset=utf-8"
+LINES = "application/x-ndjson"
+
 
 class Parsed(Struct, kw_only=True):
     """One request body, understood."""
 
     model: str
     request: GenerationRequest
+    others: list[GenerationRequest] = []
+    """More prompts of the same call, answered beside the first."""
     stream: bool = False
     adapter: str = ""
+    draft: str = ""
+    """Name of the model that drafts for this one."""
     given: frozenset[str] = frozenset()
     """Sampling values, and `max_tokens`, that the client chose itself."""
     warnings: list[str] = []
@@ -38,6 +46,9 @@ class Encoder(Protocol):
 
 class Dialect(Protocol):
     content_type: str
+    stream_type: str
+    request_id_header: str
+    """Where its clients look for an answer's own id."""
     defaults: dict[str, Any]
     """What the surface's document says for values that nobody gave."""
 

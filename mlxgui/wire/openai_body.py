@@ -7,13 +7,20 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from mlxgui.wire.parts import PartIn
+
 MAX_MESSAGES = 4096
 MAX_CHOICES = 8
 MAX_ALTERNATIVES = 20
 
+Side = Annotated[int, Meta(ge=1, le=8192)]
+ImageSize = Annotated[list[Side], Meta(min_length=1, max_length=2)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Count = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
+LARGEST = 2**31 - 1
+"""Of any number of tokens, and of whatever else is counted."""
+Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
+Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 
 
@@ -26,13 +33,6 @@ class ToolCallIn(Struct):
     function: FunctionIn
     id: str = ""
     type: Literal["function"] = "function"
-
-
-class PartIn(Struct):
-    type: str
-    text: str = ""
-    image_url: Any = None
-    input_audio: Any = None
 
 
 class MessageIn(Struct):
@@ -86,15 +86,9 @@ class NamedTool(Struct):
     type: Literal["function"] = "function"
 
 
-class Body(Struct, kw_only=True):
-    """Every field that is known; a known field that cannot be honoured is refused in `_refuse`."""
+class SamplingIn(Struct, kw_only=True):
+    """How tokens are drawn, in chat and in plain text alike."""
 
-    messages: Annotated[list[MessageIn], Meta(min_length=1, max_length=MAX_MESSAGES)]
-    model: Annotated[str, Meta(min_length=1)] = "default_model"
-    stream: bool | None = False
-    stream_options: StreamOptions | None = None
-    max_tokens: Positive | None = None
-    max_completion_tokens: Positive | None = None
     temperature: Annotated[float, Meta(ge=0, le=5)] | None = None
     top_p: Share | None = None
     top_k: Count | None = None
@@ -106,8 +100,21 @@ class Body(Struct, kw_only=True):
     frequency_penalty: Penalty | None = None
     frequency_context_size: Positive | None = None
     logit_bias: dict[str, float] | None = None
+    xtc_probability: Share | None = None
+    xtc_threshold: Annotated[float, Meta(ge=0, le=0.5)] | None = None
+    seed: Seed | None = None
+
+
+class Body(SamplingIn, kw_only=True):
+    """Every field that is known; a known field that cannot be honoured is refused in `_refuse`."""
+
+    messages: Annotated[list[MessageIn], Meta(min_length=1, max_length=MAX_MESSAGES)]
+    model: Annotated[str, Meta(min_length=1)] = "default_model"
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    max_tokens: Positive | None = None
+    max_completion_tokens: Positive | None = None
     stop: str | list[str] | None = None
-    seed: int | None = None
     tools: list[ToolIn] | None = None
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
@@ -117,15 +124,15 @@ class Body(Struct, kw_only=True):
     top_logprobs: Annotated[int, Meta(ge=0, le=MAX_ALTERNATIVES)] | None = None
     min_tokens: Count | None = None
     ignore_eos: bool | None = None
-    xtc_probability: Share | None = None
-    xtc_threshold: Annotated[float, Meta(ge=0, le=0.5)] | None = None
     typical_p: Share | None = None
     role_mapping: dict[str, str] | None = None
+    resize_shape: ImageSize | None = None
     thinking_budget: Positive | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     draft_model: str | None = None
     num_draft_tokens: Positive | None = None
     priority: Annotated[int, Meta(ge=-10, le=10)] | None = None
+    keep_alive: float | str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     enable_thinking: bool | None = None
     adapters: str | None = None

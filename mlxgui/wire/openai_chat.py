@@ -8,25 +8,20 @@ from mlxgui.engine.errors import BadRequest, Unsupported
 from mlxgui.engine.types import (
     Constraint,
     GenerationRequest,
-    Message,
-    Part,
     Sampling,
-    TextPart,
-    Tool,
-    ToolCallRecord,
 )
-from mlxgui.wire import Parsed, fields
+from mlxgui.wire import EVENT_STREAM, JSON, Parsed, fields, openai_answer
 from mlxgui.wire.errors import openai_response
-from mlxgui.wire.openai_answer import complete, encoder
-from mlxgui.wire.openai_body import Body, MessageIn, NamedTool, PartIn, StreamOptions
+from mlxgui.wire.openai_body import Body, NamedTool, StreamOptions
+from mlxgui.wire.openai_messages import messages_of, tools_of
+from mlxgui.wire.openai_sampling import sampling_of
 
-content_type = "application/json"
+content_type, stream_type = JSON, EVENT_STREAM
+request_id_header = "x-request-id"
 # mlx-lm's document says 1.0; its 100 tokens and MLX-GUI's 8192 contradict each other, and an answer
 # cut short unasked is what people complain about: docs/decisions/0007.
 defaults: dict[str, Any] = {"temperature": 1.0, "max_tokens": 8192}
-error = openai_response
-
-__all__ = ["complete", "content_type", "defaults", "encoder", "error", "parse"]
+complete, encoder, error = openai_answer.complete, openai_answer.encoder, openai_response
 
 _decoder = msgspec.json.Decoder(Body)
 _known = fields.struct_fields(Body)
@@ -35,11 +30,11 @@ _known = fields.struct_fields(Body)
 def parse(body: bytes) -> Parsed:
     given = fields.decode(_decoder, body)
     _refuse(given)
-    sampling = _sampling(given)
+    sampling = sampling_of(given)
     max_tokens = given.max_completion_tokens or given.max_tokens or 0
     request = GenerationRequest(
-        messages=[_message(message, i) for i, message in enumerate(given.messages)],
-        tools=_tools(given),
+        messages=messages_of(given.messages),
+        tools=tools_of(given.tools),
         tool_choice=_tool_choice(given),
         parallel_tool_calls=given.parallel_tool_calls is not False,
         constraint=_constraint(given),
@@ -54,13 +49,17 @@ def parse(body: bytes) -> Parsed:
         enable_thinking=_thinking(given),
         thinking_budget=given.thinking_budget or 0,
         role_mapping=given.role_mapping or {},
+        image_size=given.resize_shape or [],
         priority=given.priority or 0,
+        keep_alive_seconds=fields.seconds_of(given.keep_alive),
+        draft_tokens=given.num_draft_tokens or 0,
     )
     return Parsed(
         model=given.model,
         request=request,
         stream=bool(given.stream),
         adapter=given.adapters or given.adapter_path or "",
+        draft=given.draft_model or "",
         given=frozenset(sampling) | ({"max_tokens"} if max_tokens else set()),
         warnings=[f"unknown parameter: {n}" for n in fields.unknown_fields(body, _known)],
         options=given.stream_options or StreamOptions(),
@@ -73,8 +72,6 @@ def _refuse(given: Body) -> None:
         raise BadRequest("top_logprobs needs logprobs: true.", param="top_logprobs")
     if given.typical_p not in (None, 1):
         raise Unsupported("mlx-lm has no typical sampling; leave typical_p out.", param="typical_p")
-    if given.draft_model:
-        raise Unsupported("Draft models are not supported.", param="draft_model")
     if given.tool_choice not in (None, "none", "auto") and not given.tools:
         raise BadRequest("tool_choice needs tools to choose from.", param="tool_choice")
 
@@ -122,54 +119,3 @@ def _constraint(given: Body) -> Constraint | None:
     if not text:
         raise BadRequest(f"response_format needs {wanted.type}.", param="response_format")
     return Constraint(wanted.type, text)
-
-
-def _tools(given: Body) -> list[Tool]:
-    specs = [tool.function for tool in given.tools or []]
-    return [Tool(s.name, s.description or "", s.parameters or {}) for s in specs]
-
-
-def _sampling(given: Body) -> dict[str, Any]:
-    """Only what was given, in the engine's names."""
-    chosen: dict[str, Any] = {
-        "temperature": given.temperature,
-        "top_p": given.top_p,
-        "top_k": given.top_k,
-        "min_p": given.min_p,
-        "repetition_penalty": given.repetition_penalty,
-        "repetition_context_tokens": given.repetition_context_size,
-        "presence_penalty": given.presence_penalty,
-        "presence_context_tokens": given.presence_context_size,
-        "frequency_penalty": given.frequency_penalty,
-        "frequency_context_tokens": given.frequency_context_size,
-        "xtc_probability": given.xtc_probability,
-        "xtc_threshold": given.xtc_threshold,
-        "logit_bias": fields.token_biases(given.logit_bias) or None,
-        "seed": given.seed,
-    }
-    return {name: value for name, value in chosen.items() if value is not None}
-
-
-def _message(given: MessageIn, index: int) -> Message:
-    content = given.content if given.content is not None else ""
-    parts = content if isinstance(content, str) else [_part(part, index) for part in content]
-    return Message(
-        role=given.role,
-        content=parts,
-        name=given.name or "",
-        reasoning=given.reasoning_content or given.reasoning or "",
-        tool_calls=[
-            ToolCallRecord(call.id, call.function.name, call.function.arguments)
-            for call in given.tool_calls or []
-        ],
-        tool_call_id=given.tool_call_id or "",
-    )
-
-
-def _part(part: PartIn, index: int) -> Part:
-    if part.type in ("text", "input_text"):
-        return TextPart(part.text)
-    raise Unsupported(
-        f"Content of type “{part.type}” is not supported by this model.",
-        param=f"messages[{index}].content",
-    )

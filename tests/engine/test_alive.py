@@ -6,7 +6,8 @@ import pytest
 
 from mlxgui.engine import pool as pool_module
 from mlxgui.engine.errors import TimedOut
-from mlxgui.engine.pool import Limits, ModelPool, with_options
+from mlxgui.engine.options import with_options
+from mlxgui.engine.pool import Limits, ModelPool
 from mlxgui.engine.spec import LoadOptions
 from mlxgui.engine.types import Alive
 from tests.conftest import ask, fake

@@ -87,3 +87,26 @@ async def test_more_places_admit_those_who_wait() -> None:
     await settle()
     assert [task.done() for task in tasks] == [True, True, False]
     tasks[2].cancel()
+
+
+async def test_those_who_wait_can_be_moved_and_know_their_place() -> None:
+    line, order = Line(1, 10), list[str]()
+    await line.enter(name="first")
+    tasks = []
+    for name in ("a", "b", "c"):
+        tasks.append(asyncio.create_task(named(line, name, order)))
+        await settle()
+    assert [line.position(name) for name in ("a", "b", "c", "first")] == [1, 2, 3, 0]
+    assert line.reprioritise("c", 5) and line.reprioritise("a", -5)
+    assert [line.position(name) for name in ("c", "b", "a")] == [1, 2, 3]
+    assert not line.reprioritise("first", 9) and not line.reprioritise("nobody", 9)
+    for _ in tasks:
+        line.leave()
+        await settle()
+    assert order == ["c", "b", "a"]
+    await asyncio.gather(*tasks)
+
+
+async def named(line: Line, name: str, order: list[str]) -> None:
+    await line.enter(name=name)
+    order.append(name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlxgui.engine.types import Sampling
+from mlxgui.engine.types import Constraint, Sampling
 from tests import tiny
 from tests.conftest import ask
 from tests.engine.backend import load_text, run
@@ -31,6 +31,16 @@ WORDS = [
 ]
 PROMPTS = [" ".join(WORDS[(i * 7 + k * k) % len(WORDS)] for k in range(2 + i)) for i in range(50)]
 TOKENS = 10
+MIXED: list[dict[str, Any]] = [
+    {"sampling": Sampling(seed=1, top_p=0.9), "logprobs": 2},
+    {"sampling": Sampling(temperature=0, presence_penalty=1.5, repetition_penalty=1.2)},
+    {"sampling": Sampling(seed=3), "constraint": Constraint("json_object")},
+    {"sampling": Sampling(top_k=5, min_p=0.1, temperature=0.7)},
+    {"sampling": Sampling(seed=5, logit_bias={9: 4.0}), "min_tokens": 3},
+    {"sampling": Sampling(seed=6, xtc_probability=0.5), "stop": ["a", "e"]},
+    {"sampling": Sampling(temperature=0), "constraint": Constraint("regex", "[a-d]{2,9}")},
+    {"sampling": Sampling(seed=8, frequency_penalty=1.0), "ignore_eos": True},
+]
 
 
 @pytest.fixture(scope="module", params=tiny.ARCHITECTURES)
@@ -55,9 +65,10 @@ def test_fifty_prompts_say_what_the_library_says(backend: Any) -> None:
     assert [run(backend, [request])[0].text for request in greedy] == want
     # Sixteen at a time, every second one of another kind; those must change nothing for the rest.
     for start in range(0, 48, 8):
+        prompts = PROMPTS[start : start + 8]
         others = [
-            ask(p, sampling=Sampling(seed=i, top_p=0.9), max_tokens=3 + i, logprobs=i % 2)
-            for i, p in enumerate(PROMPTS[start : start + 8])
+            ask(p, max_tokens=3 + i, **kind)
+            for i, (p, kind) in enumerate(zip(prompts, MIXED, strict=True))
         ]
         mixed = [r for pair in zip(greedy[start : start + 8], others, strict=True) for r in pair]
         texts = [result.text for result in run(backend, mixed)][::2]

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mlxgui.jobs.models import Status
@@ -206,3 +207,23 @@ def test_no_child_stays_behind_as_a_zombie(runner: JobRunner, count: Make) -> No
     until(lambda: runner.tick() or not runner._children)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_child_of_before_a_restart_is_reaped(
+    runner: JobRunner, count: Make, tmp_path: Path
+) -> None:
+    """A restart keeps the process and its children, but not what it had in mind."""
+    job = count(count=1, until=str(tmp_path / "go"))
+    runner.tick()
+    pid = job.folder.pid
+    anew = JobRunner()
+    anew.tick()
+    (tmp_path / "go").touch()
+    dead(job)
+    until_status(anew, job, Status.SUCCEEDED)
+
+    def reaped() -> bool:
+        anew.tick()
+        return not psutil.pid_exists(pid)
+
+    until(reaped)

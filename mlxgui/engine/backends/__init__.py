@@ -16,6 +16,12 @@ Output = tuple[int, Event | EngineError]
 
 MODULES = {
     "text": "mlxgui.engine.backends.text",
+    "vision": "mlxgui.engine.backends.vision",
+    "embedding": "mlxgui.engine.backends.embedding",
+    "rerank": "mlxgui.engine.backends.rerank",
+    "stt": "mlxgui.engine.backends.hearing",
+    "tts": "mlxgui.engine.backends.speech",
+    "image": "mlxgui.engine.backends.image",
     "fake": "mlxgui.engine.backends.fake",
 }
 

@@ -14,6 +14,7 @@ import numpy as np
 from mlx_lm.generate import GenerationBatch, PromptProcessingBatch
 
 from mlxgui.engine.backends.drawing import RowPlan, draw, group_rows
+from mlxgui.engine.backends.quantised import merged
 
 MaskRows = Callable[[mx.array, np.ndarray, list[int]], mx.array]
 
@@ -34,12 +35,29 @@ class Report:
         return chosen, [(int(ids[i]), float(values[i])) for i in best]
 
 
+PER_ROW = (
+    "uids",
+    "tokens",
+    "samplers",
+    "logits_processors",
+    "max_tokens",
+    "stop_sequences",
+    "_next_logprobs",
+    "_token_context",
+    "_num_tokens",
+    "_matchers",
+)
+"""What mlx-lm's batch keeps in a list with one item a row."""
+
+
 class Batch(GenerationBatch):
     """`samplers` holds a RowPlan per row; the library moves them with their rows."""
 
     uids: list[int]
     tokens: list[list[int]]
     prompt_cache: list[Any]
+    samplers: list[RowPlan]
+    max_tokens: list[int]
     _next_tokens: mx.array
     _next_logprobs: list[Report | None]
 
@@ -56,6 +74,53 @@ class Batch(GenerationBatch):
         self._groups = None
         super().filter(keep)
 
+    @property
+    def left_tokens(self) -> list[int]:
+        """How many each row may still say, the one that is drawn already too."""
+        pairs = zip(self.max_tokens, self._num_tokens, strict=True)
+        return [most - said for most, said in pairs]
+
+    def row(self, place: int, cache: list[Any]) -> "Batch":
+        """One row as a batch of its own, over a cache in place of its own."""
+        part = Batch.empty(self.model, self.fallback_sampler)
+        for name in PER_ROW:
+            setattr(part, name, [getattr(self, name)[place]])
+        part.prompt_cache = cache
+        part._next_tokens = part._current_tokens = self._next_tokens[place : place + 1]
+        part._current_logprobs = [None]
+        return part
+
+    def take(self, read: list[int], reports: list[Report | None], drawn: mx.array) -> list[Any]:
+        """The only row has read several tokens at once: those that hold become its text, one
+        Response each, and the rest leaves its cache.
+
+        Args:
+            read: the tokens that hold; the first of them was drawn before.
+            reports, drawn: behind each token that was fed, held or not.
+        """
+        known = [self._next_logprobs[0], *reports]
+        responses: list[Any] = []
+        for token, report in zip(read, known, strict=False):
+            self._num_tokens[0] += 1
+            reason = "length" if self._num_tokens[0] >= self.max_tokens[0] else None
+            if self._matchers[0].advance(token):
+                reason = "stop"
+            responses.append(self.Response(self.uids[0], token, report, reason, None, None))
+            if reason is not None:
+                break
+        kept = len(responses)
+        for layer in self.prompt_cache:
+            layer.trim(len(reports) - kept)
+        self.tokens[0] += read[:kept]
+        plan = self.samplers[0]
+        plan.position, plan.has_begun = plan.position + kept, True
+        self._next_tokens, self._next_logprobs = drawn[kept - 1 : kept], [reports[kept - 1]]
+        last = responses[-1]
+        if last.finish_reason is not None:
+            last.prompt_cache, last.all_tokens = self.extract_cache(0), self.tokens[0]
+            self.filter([])
+        return responses
+
     def _step(self) -> tuple[list[int], list[Report | None]]:
         self._current_tokens, self._current_logprobs = self._next_tokens, self._next_logprobs
         inputs = self._current_tokens
@@ -67,7 +132,7 @@ class Batch(GenerationBatch):
         if any(plan.processors for plan in plans):
             logits = self._process(logits, inputs, plans, contexts)
         sampled, normalised = self._draw(logits, plans)
-        reports = self._report(logits if normalised is None else normalised, sampled, plans)
+        reports = self.report(logits if normalised is None else normalised, sampled, plans)
         self._next_tokens, self._next_logprobs = sampled, reports
         arrays = [array for report in reports if report for array in report.arrays]
         mx.async_eval(sampled, arrays, contexts)
@@ -127,9 +192,10 @@ class Batch(GenerationBatch):
         back = np.argsort(np.array(order)).tolist()
         return mx.concatenate(parts)[mx.array(back)], normalised
 
-    def _report(
+    def report(
         self, logits: mx.array, sampled: mx.array, plans: list[RowPlan]
     ) -> list[Report | None]:
+        """Of each row that asked for log probabilities."""
         rows = [i for i, plan in enumerate(plans) if plan.logprobs >= 0]
         reports: list[Report | None] = [None] * len(plans)
         if not rows:
@@ -159,6 +225,10 @@ class Prefill(PromptProcessingBatch):
     samplers: list[RowPlan]
     logits_processors: list[Any]
     max_tokens: list[int]
+
+    def __init__(self, *, caches: list[list[Any]], **kwargs: Any) -> None:
+        super().__init__(caches=[], **kwargs)
+        self.prompt_cache = merged(caches)
 
     def generate(self, tokens: list[list[int]], mask_rows: MaskRows | None = None) -> Batch:
         """Each row's last prompt token goes in; the first step is computed at once."""

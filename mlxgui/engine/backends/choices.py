@@ -10,8 +10,9 @@ from mlxgui.engine.backends import sampling
 from mlxgui.engine.backends.constraints import Constraints
 from mlxgui.engine.backends.drawing import RowPlan
 from mlxgui.engine.backends.prompts import Prompt, as_template_tool
+from mlxgui.engine.backends.raw_text import RawText
 from mlxgui.engine.backends.rows import Choice
-from mlxgui.engine.backends.stops import machine_with_stops
+from mlxgui.engine.backends.stops import machine_with_stops, raw_machine
 from mlxgui.engine.backends.thinking import ThinkingBudget
 from mlxgui.engine.output.splitter import Splitter
 
@@ -40,7 +41,13 @@ class ChoiceMaker:
         chosen = request.sampling
         if chosen.seed is not None and index:
             chosen = structs.replace(chosen, seed=chosen.seed + index)
-        plan = RowPlan(chosen, self.vocabulary, logprobs=request.logprobs)
+        plan = RowPlan(
+            chosen,
+            self.vocabulary,
+            logprobs=request.logprobs,
+            draft=request.draft_path,
+            draft_tokens=request.draft_tokens,
+        )
         plan.processors = sampling.processors_for(chosen)
         if request.min_tokens:
             ends = [token for sequence in self.eos for token in sequence]
@@ -57,7 +64,8 @@ class ChoiceMaker:
                 is_open=prompt.starts_in_thinking,
                 inner=plan.matcher,
             )
-        return Choice(index, plan, self._splitter(prompt, index), self.tokenizer.detokenizer)
+        reader = self.tokenizer.detokenizer if request.messages else RawText(self.tokenizer)
+        return Choice(index, plan, self._splitter(prompt, index), reader)
 
     def _splitter(self, prompt: Prompt, index: int) -> Splitter:
         request = prompt.request
@@ -66,7 +74,7 @@ class ChoiceMaker:
         if request.messages and self.tokenizer.response_initial_state:
             initial = self.tokenizer.response_initial_state
         return Splitter(
-            self._machine(stop),
+            self._machine(stop) if request.messages else raw_machine(stop),
             initial=initial,
             stop=list(stop),
             tool_parser=self.tokenizer.tool_parser,

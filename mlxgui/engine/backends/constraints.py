@@ -1,5 +1,7 @@
 """Which grammar a request's answer must follow: its own constraint, its tool choice, or both."""
 
+import logging
+import threading
 from typing import Any
 
 from msgspec import structs
@@ -8,6 +10,8 @@ from mlxgui.engine.backends.grammar import Compiled, Grammars, Thinking
 from mlxgui.engine.backends.tool_grammar import tool_constraint
 from mlxgui.engine.errors import BadRequest, Unsupported
 from mlxgui.engine.types import GenerationRequest
+
+log = logging.getLogger("worker.constraints")
 
 PARAM = "response_format"
 
@@ -22,6 +26,18 @@ class Constraints:
     def __init__(self, tokenizer: Any, vocabulary: int, eos: list[int]) -> None:
         self.tokenizer = tokenizer
         self.grammars = Grammars(tokenizer, vocabulary, eos)
+
+    def warm_up(self) -> None:
+        """Make the vocabulary's tables in the background: the first request that is constrained
+        need not wait for them."""
+
+        def warm() -> None:
+            try:
+                self.grammars.warm()
+            except Exception as error:
+                log.warning("the grammars' tables could not be made: %s", error)
+
+        threading.Thread(target=warm, name="grammars", daemon=True).start()
 
     def shown(self, request: GenerationRequest) -> GenerationRequest:
         """The request as the template shall see it. Raises Unsupported for tools in vain."""

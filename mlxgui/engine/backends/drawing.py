@@ -1,11 +1,14 @@
 """Drawing tokens: rows that truncate alike in one call, seeded ones with a key per position."""
 
+import copy
+import secrets
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import mlx.core as mx
 import numpy as np
 from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p
+from msgspec import structs
 
 from mlxgui.engine.types import Sampling
 
@@ -33,6 +36,8 @@ class RowPlan:
     Args:
         vocabulary: width of the logits.
         logprobs: how many alternatives to report beside the drawn token; -1 = no report at all.
+        draft: the folder of the model that guesses ahead while the row is alone; empty = none.
+        draft_tokens: how many tokens it guesses at a time.
     """
 
     def __init__(
@@ -44,7 +49,12 @@ class RowPlan:
         matcher: Matcher | None = None,
         logprobs: int = -1,
         position: int = 0,
+        draft: str = "",
+        draft_tokens: int = 0,
     ) -> None:
+        if draft and sampling.seed is None:
+            # Guesses are drawn with the keys of the tokens they stand for, so there must be keys.
+            sampling = structs.replace(sampling, seed=secrets.randbits(63))
         self.sampling = sampling
         # mlx-lm refuses top_k at or above the vocabulary, where it means nothing anyway.
         self.top_k = sampling.top_k if sampling.top_k < vocabulary else 0
@@ -53,6 +63,19 @@ class RowPlan:
         self.logprobs = logprobs
         self.position = position
         self.has_begun = False
+        self.draft, self.draft_tokens = draft, draft_tokens
+        self.drafted = self.accepted = 0
+
+    @property
+    def is_free(self) -> bool:
+        """Does each token depend on nothing but the logits and its position?"""
+        return not self.processors and self.matcher is None
+
+    def at(self, position: int) -> "RowPlan":
+        """The same row, about to draw another of its tokens."""
+        other = copy.copy(self)
+        other.position = position
+        return other
 
     @property
     def group(self) -> tuple[Any, ...]:

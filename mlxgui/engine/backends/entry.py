@@ -1,12 +1,13 @@
 """One request on its way into the batch."""
 
-from typing import Any
+from typing import Any, Literal
 
 from mlx_lm.generate import StopSequences
 from msgspec import Struct
 
 from mlxgui.engine.backends.batch import Prefill
 from mlxgui.engine.backends.drawing import RowPlan
+from mlxgui.engine.backends.quantised import Quantisation
 from mlxgui.engine.cache.entries import Kind
 
 
@@ -38,6 +39,19 @@ class Entry(Struct, eq=False):
     @property
     def left_tokens(self) -> int:
         return sum(len(segment) for segment in self.segments)
+
+    @property
+    def read_tokens(self) -> int:
+        return len(self.prefix) + self.done_tokens
+
+    def precision(self, quantisation: Quantisation | None) -> Literal["plain", "quantised", "both"]:
+        """How what is left of its prompt is read. One padded pass must be of one kind."""
+        if quantisation is None:
+            return "plain"
+        if quantisation.is_due(self.read_tokens):
+            return "quantised"
+        whole = self.read_tokens + self.left_tokens
+        return "both" if quantisation.is_due(whole) else "plain"
 
 
 class Prefilled(Struct):

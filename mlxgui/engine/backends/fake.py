@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import to_builtins
+
 from mlxgui.engine.backends import Output
 from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed
 from mlxgui.engine.spec import ModelSpec
@@ -27,6 +29,7 @@ class FakeBackend:
 
     def load(self, spec: ModelSpec, report: Callable[[float], None]) -> dict[str, Any]:
         self.mode = spec.path
+        self.options = spec.options
         if self.mode == "broken":
             raise LoadFailed("This fake model never loads.")
         for part in range(4):
@@ -78,6 +81,8 @@ class FakeBackend:
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
         if name == "stats":
             return {"in_flight": len(self.pending)}
+        if name == "load_options":
+            return to_builtins(self.options)
         raise EngineError(f"A fake model has no {name}.")
 
     def idle(self) -> bool:

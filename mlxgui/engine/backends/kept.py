@@ -16,11 +16,18 @@ def open_prompt_cache(spec: ModelSpec, model: Path, tokenizer: Any) -> PromptCac
     adapter = Path(spec.adapter_path) if spec.adapter_path else None
     template = str(getattr(tokenizer, "chat_template", ""))
     folder = options.prompt_cache_folder
+    settings = {
+        "max_kv_tokens": options.max_kv_tokens,
+        "kv_bits": options.kv_bits,
+        "kv_group_size": options.kv_group_size if options.kv_bits else 0,
+        "kv_start_tokens": options.kv_start_tokens if options.kv_bits else 0,
+    }
     return PromptCache(
         bytes_in_memory=options.prompt_cache_bytes,
         folder=Path(folder) if folder else None,
         bytes_on_disk=options.prompt_cache_disk_bytes,
-        signature=signature_of(model, adapter, template, {"max_kv_tokens": options.max_kv_tokens}),
+        signature=signature_of(model, adapter, template, settings),
+        quantised_from=options.kv_start_tokens if options.kv_bits else 0,
     )
 
 

@@ -10,12 +10,9 @@ import mlx_lm.utils
 from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
 
-from mlxgui.engine.errors import LoadFailed
+from mlxgui.engine.errors import DamagedWeights, LoadFailed
 
 WARM_UP_TOKENS = 64
-MIB = 1 << 20
-BUFFER_CACHE_SHARE = 0.25
-MIN_BUFFER_CACHE_BYTES, MAX_BUFFER_CACHE_BYTES = 128 * MIB, 2048 * MIB
 
 
 def leave_wired_limit_alone() -> None:
@@ -53,10 +50,13 @@ def embedding_rows(model: nn.Module) -> int:
 
 
 def logits_width(model: nn.Module, name: str) -> int:
-    """Width of the vocabulary, from a first forward pass. Raises LoadFailed for NaN weights."""
+    """Width of the vocabulary, from a first forward pass. Raises DamagedWeights for NaN."""
     logits = model(mx.array([[0]]))[0, -1]
     if bool(mx.any(mx.isnan(logits)).item()):
-        raise LoadFailed(f"“{name}” computes no numbers (NaN): its weights are damaged.")
+        raise DamagedWeights(
+            f"“{name}” computes no numbers (NaN): its weights are damaged. Download the model "
+            "again, or use another conversion of it."
+        )
     return int(logits.shape[-1])
 
 
@@ -71,9 +71,3 @@ def prefill_speed(model: nn.Module) -> float:
         seconds = time.perf_counter() - started
     mx.clear_cache()
     return WARM_UP_TOKENS / max(seconds, 1e-6)
-
-
-def bound_buffer_cache(weights_bytes: int) -> None:
-    """mlx keeps freed buffers for reuse, by default up to nearly all memory."""
-    share = int(weights_bytes * BUFFER_CACHE_SHARE)
-    mx.set_cache_limit(min(MAX_BUFFER_CACHE_BYTES, max(MIN_BUFFER_CACHE_BYTES, share)))

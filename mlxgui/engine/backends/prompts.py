@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 from jinja2 import TemplateError
 
+from mlxgui.engine.backends.tokens import with_gap
 from mlxgui.engine.cache.entries import Kind
 from mlxgui.engine.cache.normalise import normalise
 from mlxgui.engine.cache.segments import Layout, layout
 from mlxgui.engine.errors import BadRequest, ContextOverflow
+from mlxgui.engine.media import readable
 from mlxgui.engine.types import GenerationRequest, Message
 
 
@@ -45,28 +47,44 @@ class Prompter:
         self.embedding_rows = embedding_rows
         self.context_tokens = context_tokens
 
+    def readable(self, request: GenerationRequest) -> tuple[GenerationRequest, list[str]]:
+        """The request as this model can read it, and what was left out. Raises Unsupported."""
+        return readable(request, sees=False, hears=False)
+
+    def plain(self, message: Message) -> dict[str, Any]:
+        """The message as this model's chat template wants it."""
+        return as_template_message(message)
+
     def prompt(self, request: GenerationRequest) -> Prompt:
+        request, dropped = self.readable(request)
         request, notes = without_volatile_header(request)
-        if request.messages:
-            text = self._text(request, request.messages)
-            tokens = self._encode(text)
-        else:
-            text, tokens = "", list(self.tokenizer.encode(request.prompt))
-        self._check(tokens)
+        text, tokens = self.read(request)
+        self._check(request, tokens)
         return Prompt(
             tokens=tokens,
             layout=self._layout(request, text, tokens),
             starts_in_thinking=bool(request.messages) and self._opens_thinking(tokens),
             max_tokens=self._room(request, len(tokens)),
             request=request,
-            notes=notes,
+            notes=[*dropped, *notes],
         )
+
+    def read(self, request: GenerationRequest) -> tuple[str, list[int]]:
+        """The text that messages become, and the tokens of the whole prompt, as yet unchecked."""
+        if request.messages:
+            text = self._text(request, request.messages)
+            return text, self._encode(text)
+        if request.prompt_tokens:
+            return "", list(request.prompt_tokens)
+        if request.suffix:
+            return "", with_gap(self.tokenizer, request.prompt, request.suffix)
+        return "", list(self.tokenizer.encode(request.prompt))
 
     def _text(
         self, request: GenerationRequest, messages: list[Message], *, whole: bool = True
     ) -> str:
         """The conversation as the model reads it; `whole` adds what makes it answer."""
-        plain = [as_template_message(message) for message in messages]
+        plain = [self.plain(message) for message in messages]
         if not self.tokenizer.has_chat_template:
             return without_template(plain, request.role_mapping)
         goes_on = whole and messages[-1].role == "assistant"
@@ -107,15 +125,24 @@ class Prompter:
             decode=self.tokenizer.decode,
         )
 
-    def _check(self, tokens: list[int]) -> None:
+    def _check(self, request: GenerationRequest, tokens: list[int]) -> None:
+        param = "messages" if request.messages else "prompt"
         if not tokens:
-            raise BadRequest("The prompt is empty.", param="messages")
-        if max(tokens) >= self.embedding_rows:
+            raise BadRequest("The prompt is empty.", param=param)
+        wrong = next((id for id in tokens if not 0 <= id < self.embedding_rows), None)
+        if wrong is None:
+            return
+        if request.prompt_tokens:
             raise BadRequest(
-                f"The prompt holds token {max(tokens)}, but the model's embedding has only"
-                f" {self.embedding_rows} rows. Its tokenizer and weights do not belong together.",
-                param="messages",
+                f"The prompt holds token {wrong}; this model's go from 0 to"
+                f" {self.embedding_rows - 1}.",
+                param=param,
             )
+        raise BadRequest(
+            f"The prompt holds token {wrong}, but the model's embedding has only"
+            f" {self.embedding_rows} rows. Its tokenizer and weights do not belong together.",
+            param=param,
+        )
 
     def _room(self, request: GenerationRequest, prompt_tokens: int) -> int:
         """How many tokens the answer may have."""
@@ -126,7 +153,7 @@ class Prompter:
             raise ContextOverflow(
                 f"The prompt has {prompt_tokens} tokens, but this model's context is"
                 f" {self.context_tokens} tokens. Shorten the conversation.",
-                param="messages",
+                param="messages" if request.messages else "prompt",
             )
         return min(request.max_tokens or room, room)
 

@@ -79,6 +79,8 @@ class Row(Struct, eq=False):
             completion_tokens=sum(len(choice.generated) for choice in self.choices),
             cached_tokens=self.cache.cached_tokens,
             reasoning_tokens=sum(choice.reasoning_tokens for choice in self.choices),
+            drafted_tokens=sum(choice.plan.drafted for choice in self.choices),
+            accepted_tokens=sum(choice.plan.accepted for choice in self.choices),
         )
         return Done(usage, Timing(0.0, started - self.added_at, now - started))
 

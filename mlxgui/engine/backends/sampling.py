@@ -23,11 +23,21 @@ def check(sampling: Sampling, vocabulary: int) -> None:
         value = getattr(sampling, name)
         if not math.isfinite(value) or value < 0:
             raise BadRequest(f"{name} must be a number of at least 0.", param=name)
-    if sampling.xtc_threshold > 0.5 or sampling.xtc_threshold < 0:
+    if not 0 <= sampling.xtc_threshold <= 0.5:  # NaN lies nowhere
         raise BadRequest("xtc_threshold must lie between 0 and 0.5.", param="xtc_threshold")
+    if sampling.top_k < -1:
+        raise BadRequest("top_k must be a number of at least 0; 0 means all tokens.", param="top_k")
+    for name in ("repetition", "presence", "frequency"):
+        if getattr(sampling, f"{name}_context_tokens") < 0:
+            field = f"{name}_context_size"
+            raise BadRequest(f"{field} must be a number of at least 0.", param=field)
     for name in ("presence_penalty", "frequency_penalty"):
         if not math.isfinite(getattr(sampling, name)):
             raise BadRequest(f"{name} must be a finite number.", param=name)
+    _check_biases(sampling, vocabulary)
+
+
+def _check_biases(sampling: Sampling, vocabulary: int) -> None:
     for token, bias in sampling.logit_bias.items():
         if not 0 <= token < vocabulary:
             raise BadRequest(

@@ -14,7 +14,11 @@ import mlx.core as mx
 from mlx_lm.models.cache import KVCache, make_prompt_cache
 
 from mlxgui.engine.backends.batch import Batch, MaskRows, Prefill
+from mlxgui.engine.backends.budget import Budget
+from mlxgui.engine.backends.decoding import Decoding, never_used
 from mlxgui.engine.backends.entry import Entry, Prefilled
+from mlxgui.engine.backends.quantised import Quantisation, merged
+from mlxgui.engine.backends.speculative import Speculator
 from mlxgui.engine.cache.entries import Kind
 
 TOGETHER_SECONDS = 0.25
@@ -34,6 +38,9 @@ class Scheduler:
     max_rows: rows that decode side by side.
     max_chunk_tokens: prompt tokens in one forward pass.
     max_kv_tokens: bound of each row's KV cache; 0 = none.
+    quantisation: of the KV cache; None = none.
+    speculator: the draft model's side; None = nothing is drafted.
+    budget: of memory for rows; None = no bound.
     on_segment: called when a segment of an entry was prefilled, while its cache can be had.
     """
 
@@ -44,6 +51,9 @@ class Scheduler:
         max_rows: int,
         max_chunk_tokens: int,
         max_kv_tokens: int = 0,
+        quantisation: Quantisation | None = None,
+        speculator: Speculator | None = None,
+        budget: Budget | None = None,
         on_segment: Callable[[Entry, Kind], None],
         mask_rows: MaskRows | None = None,
         tokens_per_second: float = FIRST_GUESS_TOKENS_PER_SECOND,
@@ -55,8 +65,9 @@ class Scheduler:
         self.prefill_tokens_per_second = tokens_per_second
         self.waiting: list[Entry] = []
         self._can_cut = all(type(layer) is KVCache for layer in make_prompt_cache(model))
-        self._decoding = Batch.empty(model, _never_used)
-        self._decoding.mask_rows = mask_rows
+        self._quantisation = quantisation
+        self._budget = budget
+        self._decoding = Decoding(model, mask_rows, quantisation, speculator)
         self._on_segment = on_segment
         self._mask_rows = mask_rows
         self._next_uid = 0
@@ -75,13 +86,7 @@ class Scheduler:
         if entry in self.waiting:
             self.waiting.remove(entry)
             return [self.cache_of(entry)] if entry.batch is not None else []
-        places = [i for i, uid in enumerate(self._decoding.uids) if uid in uids]
-        computed = [
-            (self._decoding.extract_cache(i), list(self._decoding.tokens[i])) for i in places
-        ]
-        if places:
-            self._decoding.filter([i for i in range(self.rows) if i not in places])
-        return computed
+        return self._decoding.remove(uids)
 
     def cache_of(self, entry: Entry) -> tuple[list[Any], list[int]]:
         """The prefilled part of an entry's prompt: its cache and the tokens in it."""
@@ -98,8 +103,9 @@ class Scheduler:
 
     @property
     def kv_bytes(self) -> int:
-        batches = [self._decoding, *(entry.batch for entry in self.waiting if entry.batch)]
-        return sum(int(cache.nbytes) for batch in batches for cache in batch.prompt_cache)
+        batches = [entry.batch for entry in self.waiting if entry.batch]
+        read = sum(int(cache.nbytes) for batch in batches for cache in batch.prompt_cache)
+        return read + self._decoding.nbytes
 
     # -- steps ------------------------------------------------------------------------------------
 
@@ -127,10 +133,12 @@ class Scheduler:
         """The entry whose turn it is, and those short ones that may as well come along."""
         room = self.max_rows - self.rows
         fitting = [entry for entry in self.waiting if len(entry.plans) <= room]
-        if not fitting:
-            return []
         now = time.perf_counter()
         fitting.sort(key=lambda entry: (-entry.priority, self._length(entry, now)))
+        if fitting and self._budget is not None:
+            fitting = self._budget.let_in(fitting, self.waiting, self._decoding.uids)
+        if not fitting:
+            return []
         first = fitting[0]
         left = first.left_tokens
         if first.batch is not None or not 0 < left <= self._chunk(TOGETHER_SECONDS):
@@ -141,12 +149,14 @@ class Scheduler:
         """Entries that fit into one padded forward pass, side by side."""
         budget = max(first.left_tokens, self._chunk(TOGETHER_SECONDS))
         chosen, widest = [first], first.left_tokens
-        if not self._may_join(first):
+        side = first.precision(self._quantisation)
+        if not self._may_join(first) or side == "both":
             return chosen
         for entry in fitting[1:]:
             rows = sum(len(other.plans) for other in chosen) + len(entry.plans)
             width = max(widest, entry.left_tokens)
             alike = entry.batch is None and entry.priority == first.priority
+            alike = alike and entry.precision(self._quantisation) == side
             if not alike or rows > room or not self._may_join(entry):
                 continue
             if width * (len(chosen) + 1) > budget:
@@ -180,11 +190,28 @@ class Scheduler:
         batch = entry.batch = entry.batch or self._open([entry])
         tokens = entry.segments[0][:budget] if entry.segments else []
         if tokens:
-            batch.prompt([tokens])
+            tokens = self._read(entry, batch, tokens)
         reports = [self._advance(entry, len(tokens))]
         if not entry.segments:
             self._begin([entry], batch)
         return reports, len(tokens)
+
+    def _read(self, entry: Entry, batch: Prefill, tokens: list[int]) -> list[int]:
+        """Prefill them, or as many as may be read at one precision; returns these."""
+        quantisation, before = self._quantisation, entry.read_tokens
+        if quantisation is None or quantisation.is_due(before):
+            batch.prompt([tokens])
+            return tokens
+        if self._may_cut(entry):
+            tokens = tokens[: quantisation.start_tokens - before]
+        batch.prompt([tokens])
+        if quantisation.is_due(before + len(tokens)):
+            batch.prompt_cache = merged([quantisation.quantised(batch.extract_cache(0))])
+        return tokens
+
+    def _may_cut(self, entry: Entry) -> bool:
+        """May what is left of its prompt be read in pieces?"""
+        return True
 
     def _prefill_together(self, chosen: list[Entry]) -> tuple[list[Prefilled], int]:
         """Short prompts in one pass, which ends where the last segment of each does."""
@@ -215,8 +242,7 @@ class Scheduler:
         return Prefilled(entry, entry.done_tokens, ended, not entry.segments)
 
     def _open(self, entries: list[Entry]) -> Prefill:
-        limit = self.max_kv_tokens or None
-        caches = [entry.cache or make_prompt_cache(self.model, limit) for entry in entries]
+        caches = [self._cache_for(entry) for entry in entries]
         for entry in entries:
             entry.cache = None
         return Prefill(
@@ -226,11 +252,18 @@ class Scheduler:
             tokens=[list(entry.prefix) for entry in entries],
             prefill_step_size=self.max_chunk_tokens,
             samplers=[entry.plans[0] for entry in entries],
-            fallback_sampler=_never_used,
+            fallback_sampler=never_used,
             logits_processors=[[] for _ in entries],
             stop_sequences=[entry.stop for entry in entries],
             max_tokens=[entry.max_tokens[0] for entry in entries],
         )
+
+    def _cache_for(self, entry: Entry) -> list[Any]:
+        """What was found for it, or an empty one."""
+        cache = entry.cache or make_prompt_cache(self.model, self.max_kv_tokens or None)
+        if self._quantisation is not None and self._quantisation.is_due(len(entry.prefix)):
+            return self._quantisation.quantised(cache)
+        return cache
 
     def _begin(self, entries: list[Entry], batch: Prefill) -> None:
         """Decode from here on. Further choices of an entry start from copies of its cache."""
@@ -255,14 +288,9 @@ class Scheduler:
             tokens=[list(batch.tokens[place]) for _ in range(count)],
             prefill_step_size=self.max_chunk_tokens,
             samplers=entry.plans[1:],
-            fallback_sampler=_never_used,
+            fallback_sampler=never_used,
             logits_processors=[[] for _ in range(count)],
             stop_sequences=[entry.stop] * count,
             max_tokens=entry.max_tokens[1:],
         )
         return rows, [entry.last] * count
-
-
-def _never_used(logprobs: mx.array) -> mx.array:
-    """The library wants a sampler; every row brings its RowPlan."""
-    return mx.argmax(logprobs, axis=-1)

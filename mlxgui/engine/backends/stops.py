@@ -5,6 +5,11 @@ from typing import Any
 from mlx_lm.generate import TextStateMachine, make_text_state_machine
 
 
+def raw_machine(stop: tuple[str, ...]) -> TextStateMachine:
+    """For text that goes on from a prompt: whatever a model writes is text, up to a stop string."""
+    return TextStateMachine({"normal": [(text, None) for text in stop]})
+
+
 def machine_with_stops(tokenizer: Any, stop: tuple[str, ...]) -> TextStateMachine:
     """mlx-lm's states for this tokenizer; a stop string leads to the end from each of them."""
     machine = make_text_state_machine(tokenizer)

@@ -3,7 +3,6 @@
 import gc
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,29 @@ import mlx.core as mx
 import mlx_lm.utils
 
 from mlxgui.engine.backends import Output, sampling
+from mlxgui.engine.backends.budget import Budget
 from mlxgui.engine.backends.choices import ChoiceMaker
 from mlxgui.engine.backends.constraints import Constraints
+from mlxgui.engine.backends.echo import Echoes
 from mlxgui.engine.backends.entry import Entry, Prefilled
 from mlxgui.engine.backends.grammar import mask
 from mlxgui.engine.backends.kept import cache_use, open_prompt_cache
 from mlxgui.engine.backends.loading import (
-    bound_buffer_cache,
     embedding_rows,
     leave_wired_limit_alone,
     logits_width,
     prefill_speed,
     read_weights,
 )
+from mlxgui.engine.backends.options import Abilities
 from mlxgui.engine.backends.prompts import Prompt, Prompter
+from mlxgui.engine.backends.quantised import quantisation_for
+from mlxgui.engine.backends.questions import answer, facts_of
+from mlxgui.engine.backends.recovery import Trials
 from mlxgui.engine.backends.rows import Choice, Row, entry_for, logprobs_event
 from mlxgui.engine.backends.scheduler import Scheduler
+from mlxgui.engine.backends.speculative import Speculator
+from mlxgui.engine.backends.warm import WarmPrompts
 from mlxgui.engine.cache.entries import Kind
 from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed
 from mlxgui.engine.spec import ModelSpec
@@ -35,18 +41,16 @@ from mlxgui.engine.types import FinishReason, GenerationRequest, Progress, Start
 
 log = logging.getLogger("worker.text")
 
-MAX_FAILURES = 3
-"""A request that was in flight at so many failed steps is given up, whoever caused them."""
-
 
 class TextBackend:
+    scheduler_type = Scheduler
+    may_be_drafted = True
+
     def __init__(self) -> None:
         self.rows: dict[int, Row] = {}
         self.by_uid: dict[int, tuple[Row, Choice]] = {}
         self._early: list[Output] = []
-        # After a failed step: requests that wait to be tried, and the one that is on trial.
-        self._suspects: deque[Row] = deque()
-        self._on_trial: Row | None = None
+        self.trials = Trials()
 
     # -- loading ----------------------------------------------------------------------------------
 
@@ -59,38 +63,56 @@ class TextBackend:
         try:
             # A Path that exists is never looked up on a hub.
             folder = Path(spec.path).resolve(strict=True)
-            self.model, self.tokenizer = mlx_lm.utils.load(
-                str(folder), adapter_path=spec.adapter_path or None, lazy=True
-            )[:2]
-            bound_buffer_cache(read_weights(self.model, report))
+            self.model, self.tokenizer = self.open_model(folder, spec)
+            read_weights(self.model, report)
+            self.weights_are_read()
         except Exception as error:
             log.exception("loading %s failed", spec.path)
             raise LoadFailed(f"“{spec.name}” could not be loaded: {_one_line(error)}") from error
         rows = embedding_rows(self.model)
         self.vocabulary = logits_width(self.model, spec.name)
         self.prompter = Prompter(self.tokenizer, rows, spec.context_tokens)
+        self.echoes = Echoes(self.model, self.tokenizer)
         self.prompt_cache = open_prompt_cache(spec, folder, self.tokenizer)
         self._tokens_per_second = prefill_speed(self.model)
         self.eos = [[int(token)] for token in sorted(self.tokenizer.eos_token_ids)]
         ends = [token for (token,) in self.eos]
         self.constraints = Constraints(self.tokenizer, self.vocabulary, ends)
         self.choices = ChoiceMaker(self.tokenizer, self.vocabulary, self.eos, self.constraints)
+        self.quantisation = quantisation_for(self.model, spec.options, spec.name)
+        self.speculator = Speculator(self.model, self.tokenizer, spec.options)
+        can_draft = self.may_be_drafted and self.speculator.can_trim
+        self.abilities = Abilities(self.tokenizer, self.constraints, can_draft=can_draft)
+        self.warm = WarmPrompts(spec.options.warm_prompts, self.tokenizer.has_chat_template)
+        self.budget = Budget(self.model, spec)
         self._new_scheduler()
-        return {
-            "thinking": bool(self.tokenizer.has_thinking),
-            "tools": bool(self.tokenizer.has_tool_calling),
-            "chat_template": bool(self.tokenizer.has_chat_template),
-            "vocabulary": self.vocabulary,
-            "active_bytes": int(mx.get_active_memory()),
-        }
+        self.constraints.warm_up()
+        return facts_of(self)
+
+    def open_model(self, folder: Path, spec: ModelSpec) -> tuple[Any, Any]:
+        """Weights as yet unread, and mlx-lm's TokenizerWrapper."""
+        trusted = spec.options.trust_remote_code
+        return mlx_lm.utils.load(
+            str(folder),
+            {"trust_remote_code": trusted},
+            adapter_path=spec.adapter_path or None,
+            lazy=True,
+            trust_remote_code=trusted,
+        )[:2]
+
+    def weights_are_read(self) -> None:
+        """A first chance to run the model."""
 
     def _new_scheduler(self) -> None:
         options = self.spec.options
-        self.scheduler = Scheduler(
+        self.scheduler = self.scheduler_type(
             self.model,
             max_rows=options.max_parallel,
             max_chunk_tokens=options.prefill_step_tokens,
             max_kv_tokens=options.max_kv_tokens,
+            quantisation=self.quantisation,
+            speculator=self.speculator,
+            budget=self.budget,
             on_segment=self._store_segment,
             mask_rows=mask,
             tokens_per_second=self._tokens_per_second,
@@ -103,17 +125,22 @@ class TextBackend:
         if request.n > self.spec.options.max_parallel:
             most = self.spec.options.max_parallel
             raise BadRequest(f"n may be at most {most} with this model.", param="n")
-        request = self.constraints.shown(request)
-        prompt = self.prompter.prompt(request)
+        self.abilities.check(request)
+        request = self.speculator.asked(self.constraints.shown(request))
+        prompt = self.budget.admitted(self.prompter.prompt(request))
         prompt.grammar = self.constraints.compiled(request)
         return prompt
 
     def add(self, id: int, prepared: Prompt) -> None:
+        if not self.echoes.lets(id, prepared, self._early):
+            return
+        self.speculator.use(prepared.request.draft_path)
         choices = [self.choices.make(prepared, index) for index in range(prepared.request.n)]
         row = self.rows[id] = Row(id, prepared, choices, added_at=time.perf_counter())
         self._insert(row)
         self._early.extend((id, Warned(note)) for note in prepared.notes)
         self._early.append((id, Started(len(prepared.tokens), row.cache.cached_tokens, row.cache)))
+        self._early.extend(self.echoes.said(id, prepared))
 
     def _insert(self, row: Row) -> None:
         """Into the scheduler, behind the longest prefix that the prompt cache holds."""
@@ -129,15 +156,12 @@ class TextBackend:
             self.by_uid[uid] = (row, choice)
 
     def cancel(self, id: int) -> None:
+        self.echoes.cancel(id)
         row = self.rows.pop(id, None)
         if row is None:
             return
-        if row in self._suspects:
-            self._suspects.remove(row)
-        else:
+        if not self.trials.leave(row):
             self._remove(row, [choice.uid for choice in row.choices if not choice.is_finished])
-        if row is self._on_trial:
-            self._on_trial = None
 
     def _remove(self, row: Row, uids: list[int]) -> None:
         """Out of the batch; what was computed for them stays in the prompt cache."""
@@ -149,17 +173,18 @@ class TextBackend:
 
     @property
     def is_busy(self) -> bool:
-        return bool(self.rows or self._early)
+        return bool(self.rows or self._early or self.echoes.is_busy)
 
     # -- steps ------------------------------------------------------------------------------------
 
     def step(self) -> list[Output]:
+        if ready := self.echoes.step(self._early):
+            self.add(*ready)
         out, self._early = self._early, []
         if out or not self.rows:
             return out  # what is known already need not wait for a prefill
-        if self._suspects and self._on_trial is None:
-            self._on_trial = self._suspects.popleft()
-            self._insert(self._on_trial)
+        if tried := self.trials.next():
+            self._insert(tried)
         try:
             prefilled, decoded = self.scheduler.step()
             for report in prefilled:
@@ -189,11 +214,12 @@ class TextBackend:
             self.prompt_cache.store(tokens, cache, kind)
 
     def _on_token(self, response: Any, out: list[Output]) -> None:
+        if response.uid not in self.by_uid:
+            return  # of several tokens of one step an earlier one ended it
         row, choice = self.by_uid[response.uid]
         if not row.first_token_at:
             row.first_token_at = time.perf_counter()
-        if row is self._on_trial:
-            self._on_trial = None  # a whole step went well with it
+        self.trials.passed(row)
         reason = response.finish_reason
         if response.logprobs is not None and reason != "stop":
             probs = logprobs_event(choice, response.token, response.logprobs, self.tokenizer)
@@ -221,28 +247,14 @@ class TextBackend:
 
     def _recover(self, error: Exception, out: list[Output]) -> None:
         """After an exception neither the batch nor its arrays can be trusted: make a new one and
-        replay every request from its tokens so far.
-
-        Who caused it is not known, so they come back one at a time. When a step fails with one on
-        trial, that one is the culprit; those that passed go on at once.
-        """
-        culprit, self._on_trial = self._on_trial, None
-        survivors = [row for row in self.rows.values() if row not in self._suspects]
+        replay every request from its tokens so far (recovery.py)."""
+        given_up, going_on = self.trials.failed(list(self.rows.values()))
         self.by_uid.clear()
         self._forget_arrays()
-        if culprit is not None:
-            survivors.remove(culprit)
-            self._give_up(culprit, error, out)
-            for row in survivors:
-                self._insert(row)
-            return
-        for row in survivors:
-            row.failures += 1
-            if row.failures > MAX_FAILURES or (len(row.choices) > 1 and row.first_token_at):
-                # Choices share one prefill; once they differ there is no one prompt to replay.
-                self._give_up(row, error, out)
-            else:
-                self._suspects.append(row)
+        for row in given_up:
+            self._give_up(row, error, out)
+        for row in going_on:
+            self._insert(row)
 
     def _give_up(self, row: Row, error: Exception, out: list[Output]) -> None:
         del self.rows[row.id]
@@ -253,6 +265,7 @@ class TextBackend:
 
     def _forget_arrays(self) -> None:
         self.prompt_cache.reset()
+        self.speculator.forget()
         self._new_scheduler()
         gc.collect()
         mx.clear_cache()
@@ -260,6 +273,9 @@ class TextBackend:
     def idle(self) -> bool:
         """Nothing runs: hand prompts to the disk. True = there is more of that to do soon."""
         try:
+            if asked := self.warm.next():
+                self.add(asked[0], self.prepare(asked[1]))
+                return True
             return self.prompt_cache.idle()
         except Exception:
             log.exception("the prompt cache failed and begins anew")
@@ -272,17 +288,7 @@ class TextBackend:
     # -- questions --------------------------------------------------------------------------------
 
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
-        if name == "stats":
-            return {
-                "in_flight": len(self.rows),
-                "active_bytes": int(mx.get_active_memory()),
-                "peak_bytes": int(mx.get_peak_memory()),
-                "prompt_cache": self.prompt_cache.stats(),
-            }
-        if name == "reset_cache":
-            self.prompt_cache.reset(disk=bool(arguments.get("disk")))
-            return self.prompt_cache.stats()
-        raise BadRequest(f"A text model has no {name}.")
+        return answer(self, name, arguments)
 
 
 def _one_line(error: Exception) -> str:

@@ -43,6 +43,8 @@ class PromptCache:
         bytes_on_disk: never more than that is kept there; 0: nothing on disk.
         signature: see signature.py; entries of another one are not used.
         smallest_on_disk: in tokens; what is shorter is soon read again, and not written.
+        quantised_from: tokens from which on a state is quantised. A quantised one cannot be cut
+            back to fewer: these would have been read at full precision.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class PromptCache:
         bytes_on_disk: int,
         signature: str,
         smallest_on_disk: int = 256,
+        quantised_from: int = 0,
     ) -> None:
+        self.quantised_from = quantised_from
         self.disk: Disk | None = None
         if folder and bytes_on_disk:
             self.disk = Disk(folder, bytes_on_disk, signature, smallest_on_disk)
@@ -132,12 +136,13 @@ class PromptCache:
         """A prompt has been read up to the end of a segment. False: there is no need to store its
         state, since it is there already, or since that of the whole reply will serve (a state that
         can always be cut back serves every beginning of itself)."""
-        floor = 0 if self._is_always_trimmable else len(tokens)
+        always = self._is_always_trimmable and len(tokens) >= self.quantised_from
+        floor = 0 if always else len(tokens)
         entry = self.shelf.entry(packed(tokens), kind, floor)
         cover = cover_of(entry.node)
         if cover is not None:
             self._touch(cover)
-        return cover is None and (kind != "user" or not self._is_always_trimmable)
+        return cover is None and (kind != "user" or not always)
 
     def store(self, tokens: list[int], cache: list[Any], kind: Kind) -> None:
         """Keep the state behind these tokens. Copies it; the copy is computed in the background."""
@@ -146,7 +151,10 @@ class PromptCache:
             self._counts["refused"] += 1
             return
         self._is_always_trimmable = arrays.is_always_trimmable(cache)
-        entry = self.shelf.entry(packed(tokens), kind, arrays.floor_of(cache, len(tokens)))
+        floor = arrays.floor_of(cache, len(tokens))
+        if len(tokens) >= self.quantised_from:
+            floor = max(floor, self.quantised_from)
+        entry = self.shelf.entry(packed(tokens), kind, floor)
         entry.stored_at = time.monotonic()
         cover = cover_of(entry.node)
         if cover is None:
