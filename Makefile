@@ -23,8 +23,8 @@ run: $(VENV)/.installed ## Install what is missing and start the server
 test: lint types ## Lint, types and every test
 	@exec $(PYTHON) -m pytest -n 2
 
-test-fast: $(VENV)/.installed-dev ## Only the tests that need neither a model nor a browser
-	@exec $(PYTHON) -m pytest -m "not model and not browser"
+test-fast: $(VENV)/.installed-dev ## Only the tests that need no model, no browser and no server
+	@exec $(PYTHON) -m pytest -n 2 -m "not model and not browser and not server"
 
 lint: $(VENV)/.installed-dev ## Ruff: rules and formatting
 	@$(PYTHON) -m ruff check .
@@ -50,8 +50,9 @@ $(VENV)/.installed: requirements.txt constraints.txt | $(PYTHON)
 	@$(INSTALL) -r requirements.txt
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.txt requirements-dev-alone.txt $(VENV)/.installed
 	@$(INSTALL) -r requirements-dev.txt
+	@$(INSTALL) --no-deps -r requirements-dev-alone.txt
 	@touch $@
 
 $(PYTHON):

@@ -79,8 +79,15 @@ async def stream(server: Server, body: dict[str, object]) -> Answer:
     writer.close()
     counts = USAGE.findall(bytes(data))
     if not counts or not first:
-        raise Refused(f"{server.title} answered: {bytes(data[:600])!r}")
+        raise Refused(f"{server.title} answered: {reason(data)}")
     return Answer(first - started, ended - started, int(counts[-1]), without_chunk_sizes(data))
+
+
+def reason(data: bytearray) -> str:
+    """The body of a refusal, in one short line."""
+    body = data.partition(b"\r\n\r\n")[2] or data
+    body = bytearray(re.sub(rb"^[0-9a-fA-F]+\r\n", b"", without_chunk_sizes(body)))
+    return " ".join(body.decode(errors="replace").split())[:300]
 
 
 def without_chunk_sizes(data: bytearray) -> bytes:

@@ -4,10 +4,10 @@
 
 Each server answers a short request alone, then one that arrives while it reads a long prompt.
 Wanted of ours: at most 1.5 × alone plus the time of one chunk: the long prompt's time, times the
-chunk's share of it. Printed: medians over the rounds.
+chunk's share of it; else it ends with 1. Printed: medians over the rounds, and how many times as
+long the short request waits behind the long one as alone.
 """
 
-import argparse
 import asyncio
 import statistics
 import sys
@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import servers
+from bench import options, servers
 from bench.client import stream
 from bench.serving import MODEL
 from bench.texts import Texts
@@ -38,11 +38,11 @@ class Times:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--tokens", type=int, default=3500)
-    parser.add_argument("--chunk", type=int, default=512)
-    parser.add_argument("--model", type=Path)
+    parser = options.parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=10, help="after one to warm up (%(default)s)")
+    parser.add_argument("--tokens", type=int, default=3500, help="of the long prompt (%(default)s)")
+    parser.add_argument("--chunk", type=int, default=512, help="tokens read at once (%(default)s)")
+    options.add_model(parser)
     chosen = parser.parse_args()
     found: dict[str, Times] = {}
     with tempfile.TemporaryDirectory(prefix="mlx-gui-bench-") as folder:
@@ -89,15 +89,15 @@ async def first_token(server: servers.Server, text: str) -> float:
 
 def report(found: dict[str, Times], chunk_share: float) -> int:
     """0 where ours keeps what is wanted."""
-    print("| server | short, alone | long prompt | short, behind it | allowed |")
-    print("| --- | --- | --- | --- | --- |")
+    print("| server | short, alone | long prompt | short, behind it | allowed | behind ÷ alone |")
+    print("| --- | --- | --- | --- | --- | --- |")
     kept = []
     for title, times in found.items():
         alone, long, behind = map(statistics.median, (times.alone, times.long, times.behind))
         allowed = WANTED * alone + long * chunk_share
         kept.append(behind <= allowed)
         cells = " | ".join(f"{one * 1e3:.1f} ms" for one in (alone, long, behind, allowed))
-        print(f"| {title} | {cells} |")
+        print(f"| {title} | {cells} | {behind / alone:.1f} × |")
     return int(not kept[0])
 
 

@@ -6,7 +6,6 @@ A third of the requests are streams that the client gives up after the first wor
 at start, after 100 requests, and after all; and whether a place or a process was left behind.
 """
 
-import argparse
 import http.client
 import json
 import tempfile
@@ -14,15 +13,15 @@ from pathlib import Path
 
 import psutil
 
-from bench import servers
+from bench import options, servers
 from tests import tiny
 
 WARM_UP_REQUESTS = 100
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=2000)
+    parser = options.parser(__doc__)
+    parser.add_argument("--requests", type=int, default=2000, help="after 100 (%(default)s)")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mlx-gui-bench-") as folder:
         work = Path(folder)
@@ -48,8 +47,8 @@ def measure(server: servers.Server, requests: int) -> None:
             ask(server, number)
         done = until
         size = f"{web.memory_info().rss / 1e6:.1f} MB | {server.memory_bytes() / 1e6:.1f} MB"
-        print(f"| {done} requests | {size} |", flush=True)
-    status = get(server, "/v1/manager/status")
+        print(f"| {done} {'request' if done == 1 else 'requests'} | {size} |", flush=True)
+    status = servers.get(server, "/v1/manager/status")
     busy = sum(model["in_flight"] for model in status["loaded_models"].values())
     print(f"\nplaces still taken: {busy}; child processes: {len(web.children(recursive=True))}")
 
@@ -73,14 +72,6 @@ def ask(server: servers.Server, number: int) -> None:
     answer = connection.getresponse()
     answer.read(300 if kind == 2 else None)
     connection.close()
-
-
-def get(server: servers.Server, path: str) -> dict[str, dict[str, dict[str, int]]]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    connection.request("GET", path)
-    found: dict[str, dict[str, dict[str, int]]] = json.loads(connection.getresponse().read())
-    connection.close()
-    return found
 
 
 if __name__ == "__main__":

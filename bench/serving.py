@@ -5,11 +5,11 @@
 Each round asks every server in turn at 1, 4 and 16 streams, so that a machine whose speed drifts
 drifts for all alike; once for plain requests, once each with a seed, a JSON schema and log
 probabilities. Printed: medians over the rounds, the ratio to the better peer, the ratio to the bare
-BatchGenerator loop, and the memory of each process tree. Where a server refuses what was asked, or
-answers as if it had not been asked, that stands in the place of the numbers or beside them.
+BatchGenerator loop with plain requests of the same round, and the memory of each process tree.
+Where a server refuses what was asked, or answers as if it had not been asked, that stands in the
+place of the numbers or beside them.
 """
 
-import argparse
 import asyncio
 import json
 import re
@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import servers
+from bench import options, servers
 from bench.client import Answer, Refused, side_by_side
 from tests import tiny
 
@@ -93,11 +93,11 @@ Table = dict[tuple[str, str, int], Numbers]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--tokens", type=int, default=128)
-    parser.add_argument("--model", type=Path)
-    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser = options.parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="after one to warm up (%(default)s)")
+    parser.add_argument("--tokens", type=int, default=128, help="of each answer (%(default)s)")
+    options.add_model(parser)
+    parser.add_argument("--kinds", default=",".join(KINDS), help="of requests (%(default)s)")
     chosen = parser.parse_args()
     kinds = [KINDS[name] for name in chosen.kinds.split(",")]
     with tempfile.TemporaryDirectory(prefix="mlx-gui-bench-") as folder:
@@ -208,10 +208,10 @@ def print_table(table: Table, kind: str, memory: dict[str, int], titles: list[st
             numbers = table[title, kind, streams]
             size = f"{memory[title] / 1e6:,.0f} MB" if title in memory else "–"
             print(f"| {streams} | {title} | {words(numbers)} | {size} |")
-        if why := {n.refused for (_, k, s), n in table.items() if (k, s) == (kind, streams)} - {""}:
-            print(*sorted(why), sep="\n", file=sys.stderr)
+    for why in sorted({n.refused for (_, of, _), n in table.items() if of == kind} - {""}):
+        print(f"\nRefused: {why}")
     print("\nAgainst the better peer at each point, of those that did what was asked:\n")
-    print("| streams | tokens/s | time to first token | of the bare loop |")
+    print("| streams | tokens/s | time to first token | of the bare loop, plain |")
     print("| --- | --- | --- | --- |")
     for streams in STREAMS:
         print(f"| {streams} | {ratios(table, kind, titles, streams)} |")
@@ -229,7 +229,7 @@ def ratios(table: Table, kind: str, titles: list[str], streams: int) -> str:
     ours = table[titles[0], kind, streams]
     peers = [table[title, kind, streams] for title in titles[1:]]
     peers = [peer for peer in peers if peer.pairs and not peer.refused and not peer.ignored]
-    bare = table[BARE, kind, streams]
+    bare = table[BARE, "plain", streams]
     ceiling = f"{pairwise(ours, bare, 0):.2f} ×" if bare.pairs else "–"
     if not peers:
         return f"no peer does this | – | {ceiling}"

@@ -11,7 +11,14 @@ from django.views.decorators.csrf import csrf_exempt
 from chat_app.drafts import with_draft
 from chat_app.kinds import TALKING, check_kind
 from chat_app.side_by_side import side_by_side
-from mlxgui.api import View, add_warnings, check_door, dialect_error, sse_response
+from mlxgui.api import (
+    View,
+    add_unknown,
+    add_warnings,
+    check_door,
+    dialect_error,
+    sse_response,
+)
 from mlxgui.engine.errors import BadRequest, EngineError
 from mlxgui.engine.media import refuse_unread
 from mlxgui.engine.spec import ModelSpec
@@ -53,7 +60,7 @@ def dialect_view(dialect: Dialect, view: View, *methods: str) -> View:
     async def guarded(request: HttpRequest, *args: str, **kwargs: str) -> HttpResponseBase:
         try:
             check_door(request, inner)
-            return await view(request, *args, **kwargs)
+            return add_unknown(await view(request, *args, **kwargs), request, inner)
         except EngineError as error:
             return dialect_error(dialect, error)
         except Exception as error:

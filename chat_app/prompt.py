@@ -8,7 +8,8 @@ from mlxgui.engine.types import GenerationRequest, Sampling
 from mlxgui.engine.types import Message as Turn
 from models_app.models import Model
 
-CHAT_PRIORITY = 10
+CHAT_PRIORITY = 11
+"""Somebody sits before it: it goes before any request of the API, which may say up to 10."""
 NEUTRAL = {"temperature": 0.7}
 STARTER = {"temperature": 0.0}
 """The starter model has learnt its answers by heart: chance only makes them worse."""

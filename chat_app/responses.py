@@ -1,9 +1,6 @@
-"""One response of /v1/responses from its body to what is stored of it, streamed, whole or in the
-background."""
+"""One response of /v1/responses from its body to what is stored of it, streamed or whole."""
 
-import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -18,8 +15,6 @@ from mlxgui.engine.types import Done, Event, Message
 from mlxgui.wire import EVENT_STREAM, Parsed, responses
 from mlxgui.wire.responses_answer import ResponseEncoder
 from mlxgui.wire.responses_body import CountBody, ItemIn
-
-log = logging.getLogger("mlxgui.api")
 
 ROUTE = "/v1/responses"
 
@@ -74,11 +69,6 @@ class Answering:
             async for _ in frames:
                 pass
 
-    def stream(self, first: Event, events: AsyncGenerator[Event]) -> StreamingHttpResponse:
-        answer = StreamingHttpResponse(self.frames(first, events), content_type=EVENT_STREAM)
-        answer["Cache-Control"], answer["X-Accel-Buffering"] = "no-cache", "no"
-        return answer
-
     async def frames(self, first: Event, events: AsyncGenerator[Event]) -> AsyncGenerator[bytes]:
         """The stream's bytes. The response is stored before a client learns that it is complete."""
         async with contextlib.aclosing(events):
@@ -100,6 +90,12 @@ class Answering:
             await sync_to_async(StoredResponse.objects.keep)(self.response, self._given)
 
 
+def streamed(frames: AsyncGenerator[bytes]) -> StreamingHttpResponse:
+    answer = StreamingHttpResponse(frames, content_type=EVENT_STREAM)
+    answer["Cache-Control"], answer["X-Accel-Buffering"] = "no-cache", "no"
+    return answer
+
+
 def without_oldest_turn(messages: list[Message]) -> list[Message] | None:
     """The conversation from its second question on; None where there is only one."""
     head = [message for message in messages if message.role in ("system", "developer")]
@@ -107,54 +103,3 @@ def without_oldest_turn(messages: list[Message]) -> list[Message] | None:
     later = (i for i, message in enumerate(rest) if i and message.role == "user")
     second = next(later, None)
     return None if second is None else [*head, *rest[second:]]
-
-
-# -- in the background ----------------------------------------------------------------------------
-
-_running: dict[str, asyncio.Task[None]] = {}
-GONE = "The server was restarted while it answered."
-
-
-async def begin_in_background(answering: Answering) -> None:
-    """Stored at once; whoever asks for it by its id sees how far it is."""
-    answering.response["status"] = "queued"
-    await answering.keep()
-    task = _running[answering.id] = asyncio.create_task(_run(answering))
-    task.add_done_callback(lambda task: _running.pop(answering.id, None))
-
-
-async def _run(answering: Answering) -> None:
-    answering.response["status"] = "in_progress"
-    try:
-        first, events, _ = await answering.begin()
-        await answering.keep()
-        await answering.finish(first, events)
-    except asyncio.CancelledError:
-        answering.response["status"] = "cancelled"
-        await answering.keep()
-        raise
-    except Exception as error:
-        if not isinstance(error, EngineError):
-            log.exception("a background response failed")
-        answering.encoder.fail(error)
-        await answering.keep()
-
-
-async def cancel(id: str) -> bool:
-    """False where it does not run any more."""
-    task = _running.get(id)
-    if task is None:
-        return False
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-    return True
-
-
-def as_it_is(row: StoredResponse) -> dict[str, Any]:
-    """The response as stored; one whose server has gone meanwhile has failed."""
-    response = row.response
-    if response["status"] in ("queued", "in_progress") and row.pk not in _running:
-        response["status"] = "failed"
-        response["error"] = {"code": "server_error", "message": GONE}
-    return response

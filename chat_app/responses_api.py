@@ -7,9 +7,9 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from msgspec import Meta
 
-from chat_app import answers
+from chat_app import answers, background
 from chat_app.answering import asked_of, dialect_view
-from chat_app.responses import Answering, as_it_is, begin_in_background, cancel, conversation_of
+from chat_app.responses import Answering, conversation_of, streamed
 from chat_app.stored import StoredResponse
 from chat_app.tokens_api import tokens_of
 from mlxgui.api import add_warnings, json_response
@@ -28,32 +28,54 @@ async def _create(request: HttpRequest) -> HttpResponseBase:
     answering = Answering(parsed)
     if given.background:
         await asked_of(responses, parsed, request.path)
-        await begin_in_background(answering)
-        return add_warnings(json_response(answering.response), parsed.warnings)
+        await background.begin(answering)
+        return add_warnings(_begun(answering), parsed.warnings)
     first, events, warnings = await answering.begin()
     if given.stream:
-        return add_warnings(answering.stream(first, events), warnings)
+        return add_warnings(streamed(answering.frames(first, events)), warnings)
     await answering.finish(first, events)
     return add_warnings(json_response(answering.response), warnings)
 
 
-async def _one(request: HttpRequest, id: str) -> HttpResponse:
+def _begun(answering: Answering) -> HttpResponseBase:
+    events = background.log_of(answering.id)
+    if answering.parsed.stream and events is not None:
+        return streamed(events.frames())
+    return json_response(answering.response)
+
+
+async def _one(request: HttpRequest, id: str) -> HttpResponseBase:
     row = await sync_to_async(StoredResponse.objects.find)(id)
     if request.method == "DELETE":
-        await cancel(id)
+        await background.cancel(id)
         await row.adelete()
         return json_response({"id": id, "object": "response.deleted", "deleted": True})
     if request.GET.get("stream", "false").lower() == "true":
-        raise Unsupported("A stored response comes whole; leave stream out.", param="stream")
-    return json_response(as_it_is(row))
+        return _watched(request, id)
+    return json_response(background.as_it_is(row))
+
+
+def _watched(request: HttpRequest, id: str) -> HttpResponseBase:
+    """Its events again, or those after a number, and those that are still to come."""
+    given = request.GET.get("starting_after", "")
+    if given and not (given.isascii() and given.isdigit() and len(given) < 10):
+        raise BadRequest("starting_after is the number of an event.", param="starting_after")
+    events = background.log_of(id)
+    if events is None:
+        raise Unsupported(
+            "The events of this response are not kept: only those of the last responses made in"
+            " the background are. Leave stream out to have it whole.",
+            param="stream",
+        )
+    return streamed(events.frames(int(given) if given else -1))
 
 
 async def _cancel(request: HttpRequest, id: str) -> HttpResponse:
     row = await sync_to_async(StoredResponse.objects.find)(id)
     if not row.response["background"]:
         raise BadRequest("Only a response made with background: true can be cancelled.")
-    await cancel(id)
-    return json_response(as_it_is(await sync_to_async(StoredResponse.objects.find)(id)))
+    await background.cancel(id)
+    return json_response(background.as_it_is(await sync_to_async(StoredResponse.objects.find)(id)))
 
 
 async def _input_items(request: HttpRequest, id: str) -> HttpResponse:
@@ -107,7 +129,17 @@ create = operation(
     media=(EVENT_STREAM,),
     refuses=MODEL,
 )(dialect_view(responses, _create))
-one = operation("GET", summary="A stored response.", answer=answers.Response, refuses=(404,))(
+one = operation(
+    "GET",
+    summary="A stored response, or its events where it was made in the background.",
+    query=(
+        Query("stream", bool, "its events instead"),
+        Query("starting_after", Annotated[int, Meta(ge=0)], "the number of the event before"),
+    ),
+    answer=answers.Response,
+    media=(EVENT_STREAM,),
+    refuses=(404,),
+)(
     operation("DELETE", summary="Forget it.", answer=answers.ResponseDeleted, refuses=(404,))(
         dialect_view(responses, _one, "GET", "DELETE")
     )

@@ -116,7 +116,12 @@ class StoredResponse(models.Model):
 def with_ids(items: list[ItemIn], response_id: str) -> list[ItemIn]:
     """Each with an id of its own, as lists of items show them."""
     middle = response_id.removeprefix("resp_")
-    prefixes = {"message": "msg", "reasoning": "rs", "function_call": "fc"}
+    prefixes = {
+        "message": "msg",
+        "reasoning": "rs",
+        "function_call": "fc",
+        "custom_tool_call": "ctc",
+    }
     for i, item in enumerate(items):
         if not item.id:
             item.id = f"{prefixes.get(item.type, 'item')}_{middle}i{i:03d}"

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -15,9 +16,13 @@ from mlxgui.engine.types import Event
 from mlxgui.openapi.operations import Shape, mark, operations_of
 from mlxgui.wire import EVENT_STREAM, Dialect, Encoder
 from mlxgui.wire.errors import Refused, openai_error, retry_after, status_and_type
+from mlxgui.wire.fields import struct_fields, unknown_fields
 from mlxgui.wire.limits import check_type
 
 log = logging.getLogger("mlxgui.api")
+_UNPRINTABLE = re.compile(r"[^ -~]")
+MOST_WARNINGS_CHARS = 1000
+_known = functools.cache(struct_fields)
 
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
@@ -68,7 +73,8 @@ def json_api(*methods: str, shape: Shape = "openai") -> Callable[[View], View]:
         async def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
                 check_door(request, inner)
-                return await view(request, *args, **kwargs)
+                response = await view(request, *args, **kwargs)
+                return add_unknown(response, request, inner)
             except EngineError as error:
                 return error_response(error, shape)
             except Exception as error:
@@ -109,9 +115,31 @@ async def _bytes(
 
 def add_warnings[R: HttpResponseBase](response: R, warnings: list[str]) -> R:
     if warnings:
-        text = "; ".join(warnings)
-        response["Warnings"] = text.encode("ascii", "replace").decode()[:1000]
+        # A name that a client made up may hold anything, also the end of a header's line.
+        text = _UNPRINTABLE.sub("?", "; ".join(warnings))
+        response["Warnings"] = text[:MOST_WARNINGS_CHARS]
     return response
+
+
+def add_unknown[R: HttpResponseBase](
+    response: R, request: HttpRequest, view: Callable[..., Any]
+) -> R:
+    """Lists fields of the body that `view` does not know, where it has not listed any itself."""
+    said = operations_of(view).get(request.method or "")
+    if said is None or said.form is not None or not _is_struct(said.body):
+        return response
+    told = response.headers.get("Warnings", "")
+    if response.status_code >= 400 or not request.body or "unknown " in told:
+        return response
+    with contextlib.suppress(msgspec.DecodeError):
+        unknown = unknown_fields(request.body, _known(said.body))
+        found = [f"unknown parameter: {name}" for name in unknown]
+        add_warnings(response, [*([told] if told else []), *found])
+    return response
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def dialect_error(dialect: Dialect, error: Exception) -> HttpResponse:

@@ -74,6 +74,7 @@ class PlanParts(TypedDict):
     kv_bytes: int
     transient_bytes: int
     process_bytes: int
+    draft_bytes: int
     needed_bytes: int
     prompt_cache_bytes: int
     context_tokens: int
@@ -137,6 +138,10 @@ class ModelStatus(TypedDict):
     memory_usage_gb: float
     queue_position: int | None
     error_message: str | None
+    memory_peak_gb: NotRequired[float | None]
+    """The most that its process had; `plan_error_percent` is that against the plan."""
+    plan_error_percent: NotRequired[int | None]
+    note: NotRequired[str | None]
     load_progress: NotRequired[float | None]
     waiting: NotRequired[int]
     download_progress: NotRequired[float]
@@ -192,6 +197,8 @@ class HubModels(TypedDict):
 
 class Categories(TypedDict):
     categories: dict[str, list[str]]
+    age_seconds: int
+    warning: NotRequired[str]
 
 
 class HubDetail(HubModel):
@@ -203,6 +210,8 @@ class HubDetail(HubModel):
     files: list[dict[str, Any]]
     system_compatible: bool
     compatibility_message: str
+    age_seconds: int
+    warning: NotRequired[str]
 
 
 # -- Silicon Studio -------------------------------------------------------------------------------

@@ -18,12 +18,12 @@ TASK_OF = {
     "stt": "automatic-speech-recognition", "tts": "text-to-speech", "image": "text-to-image",
 }  # fmt: skip
 SORTS = {
-    "downloads": "Most downloaded", "trending": "Trending", "likes": "Most liked",
-    "updated": "Recently updated", "created": "New",
+    "downloads": "Downloads", "trending": "Trending", "likes": "Likes",
+    "updated": "Updated", "created": "Newest",
 }  # fmt: skip
 SIZES = {"": "Any size", "2": "Up to 2 GB", "4": "Up to 4 GB", "8": "Up to 8 GB",
          "16": "Up to 16 GB", "32": "Up to 32 GB", "64": "Up to 64 GB"}  # fmt: skip
-QUANTIZATIONS = {"": "Any quantisation", "3-bit": "3-bit", "4-bit": "4-bit", "5-bit": "5-bit",
+QUANTIZATIONS = {"": "Any", "3-bit": "3-bit", "4-bit": "4-bit", "5-bit": "5-bit",
                  "6-bit": "6-bit", "8-bit": "8-bit", "bf16": "bf16 (none)"}  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from django.shortcuts import aget_object_or_404, redirect
 from django.template.defaultfilters import filesizeformat
 from django.views.decorators.http import require_http_methods
 
-from mlxgui.engine.errors import BadRequest, EngineError
+from mlxgui.engine.errors import EngineError
 from mlxgui.pages import page
 from mlxgui.runtime import get_runtime
 from models_app import removal
@@ -37,7 +37,7 @@ def about(model: Model) -> dict[str, object]:
     reason = ""
     try:
         removal.check_may_go(model)
-    except BadRequest as refusal:
+    except EngineError as refusal:
         reason = refusal.message
     folder = Path(model.path)
     if model.source == "hub_cache":

@@ -113,13 +113,15 @@ async def stt(request: HttpRequest) -> HttpResponse:
 @hub_api("GET")
 async def embeddings(request: HttpRequest) -> HttpResponse:
     limit = whole_number(request, "limit", 20)
-    return listing(await discovery.embeddings(request.GET.get("query", ""), limit))
+    found = await discovery.embeddings(request.GET.get("query", ""), limit=limit)
+    return listing(found)
 
 
 @operation(answer=answers.Categories, refuses=HUB, summary="Models by what they are good for.")
 @hub_api("GET")
 async def categories(request: HttpRequest) -> HttpResponse:
-    return json_response({"categories": await discovery.categories()})
+    found = await discovery.categories()
+    return json_response({"categories": found.value, **ages(found)})
 
 
 @operation(
@@ -139,7 +141,8 @@ async def compatible(request: HttpRequest) -> HttpResponse:
 @operation(answer=answers.HubDetail, refuses=(403, 404, *HUB), summary="All about one repository.")
 @hub_api("GET")
 async def model(request: HttpRequest, repository: str) -> HttpResponse:
-    return json_response(detail((await discovery.look(repository)).value))
+    found = await discovery.look(repository)
+    return json_response({**detail(found.value), **ages(found)})
 
 
 async def _by_task(request: HttpRequest, task: str) -> Answer[list[HubModel]]:
@@ -208,7 +211,7 @@ def memory_fit(model: HubModel, room: int) -> str:
 
 def detail(model: HubModel) -> dict[str, Any]:
     room = memory_for_models()
-    fits = model.memory_bytes <= room
+    fits = 0 < model.memory_bytes <= room
     return {
         **item(model),
         "created_at": moment(model.created_at),
@@ -223,6 +226,10 @@ def detail(model: HubModel) -> dict[str, Any]:
 
 
 def compatibility(model: HubModel, room: int, fits: bool) -> str:
+    if not model.memory_bytes:
+        return (
+            "❌ Unknown memory - This repository has no safetensors weights that can be loaded here"
+        )
     if fits:
         return f"✅ Compatible - {gb(room)}GB available, {gb(model.memory_bytes)}GB required"
     return (

@@ -9,6 +9,7 @@ from mlxgui.runtime import memory_for_models
 from models_app import choices, discovery, memory_plot
 from models_app.card import render
 from models_app.choices import Choice
+from models_app.discovery import Answer
 from models_app.hub import HubFailed
 from models_app.hub_facts import HubModel
 from models_app.models import Model
@@ -27,7 +28,7 @@ async def discover(request: HttpRequest) -> HttpResponse:
     context = {
         "choice": choice, "kinds": choices.KINDS, "sorts": choices.SORTS, "sizes": choices.SIZES,
         "quantizations": choices.QUANTIZATIONS, "room": room,
-        **await _found(choice, room), **await under_way(),
+        **await _found(choice, room), **await under_way(few=True),
     }  # fmt: skip
     if not await Model.objects.exclude(source="starter").aexists():
         context["suggestion"] = suggest(room)
@@ -39,7 +40,9 @@ async def _found(choice: Choice, room: int) -> dict[str, object]:
     """What is shown of the hub's answer; or why there is none."""
     try:
         if choice.kind == "embedding":
-            found = await discovery.embeddings(choice.query, ASKED)
+            found = await discovery.embeddings(
+                choice.query, limit=ASKED, sort=choice.sort, author=choice.author
+            )
         else:
             found = await discovery.search(choice.query, limit=ASKED, **choice.question())
     except HubFailed as failure:
@@ -66,14 +69,15 @@ async def repository(request: HttpRequest, author: str, name: str) -> HttpRespon
     named = f"{author}/{name}"
     offer = await offer_of(named)
     try:
-        model = (await discovery.look(named)).value
+        found = await discovery.look(named)
     except HubFailed as failure:
         context = {"repository": named, "failure": failure.message, "offer": offer}
         return await answer(request, "models_app/repository.html", context, status=failure.status)
-    return await answer(request, "models_app/repository.html", await _about(model, offer))
+    return await answer(request, "models_app/repository.html", await _about(found, offer))
 
 
-async def _about(model: HubModel, offer: Offer) -> dict[str, object]:
+async def _about(found: Answer[HubModel], offer: Offer) -> dict[str, object]:
+    model = found.value
     room = memory_for_models()
     try:
         text = await discovery.card(model)
@@ -84,11 +88,13 @@ async def _about(model: HubModel, offer: Offer) -> dict[str, object]:
         "model": model,
         "offer": offer,
         "room": room,
+        "age_minutes": int(found.age_seconds // 60),
+        "warning": found.warning,
         "fits": model.memory_bytes <= room,
         "plot": memory_plot.plot(model, room),
         "card": render(text),
         "alternatives": await _with_offers((await discovery.alternatives(model))[:8], room),
-        **await under_way(),
+        **await under_way(few=True),
     }
 
 

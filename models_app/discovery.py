@@ -1,9 +1,11 @@
 """Finding models on the hub: questions are asked in threads, answers kept for a while."""
 
 import asyncio
+import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -37,7 +39,7 @@ class _Kept:
         token = await sync_to_async(hub_token)()
         key = (question.__name__, args, repr(sorted(options.items())), bool(token))
         at, value = self._answers.get(key, (0.0, None))
-        age = time.monotonic() - at
+        age = max(0.0, time.time() - at)  # goes on while the computer sleeps
         if value is not None and age < FRESH_SECONDS:
             return Answer(value, age)
         try:
@@ -46,7 +48,7 @@ class _Kept:
             if value is None or failure.status in (403, 404):
                 raise
             return Answer(value, age, failure.message)
-        self._answers[key] = time.monotonic(), found
+        self._answers[key] = time.time(), found
         while len(self._answers) > MOST_ANSWERS:
             self._answers.popitem(last=False)
         return Answer(found)
@@ -71,13 +73,21 @@ async def card(model: HubModel) -> str:
     return found.value
 
 
-async def embeddings(query: str, limit: int) -> Answer[list[HubModel]]:
-    """They are filed under two tasks."""
+async def embeddings(
+    query: str, *, limit: int, sort: str = "downloads", author: str = ""
+) -> Answer[list[HubModel]]:
+    """They are filed under two tasks. By what is trending the two lists take turns: the hub does
+    not say how much each trends."""
     tasks = ("feature-extraction", "sentence-similarity")
-    found = await asyncio.gather(*(search(query, task=task, limit=limit) for task in tasks))
-    merged = {model.repository: model for answer in found for model in answer.value}
-    best = sorted(merged.values(), key=lambda model: -model.downloads)[:limit]
-    return Answer(best, max(answer.age_seconds for answer in found), found[0].warning)
+    asked = (search(query, task=task, limit=limit, sort=sort, author=author) for task in tasks)
+    found = await asyncio.gather(*asked)
+    turns = itertools.chain(*itertools.zip_longest(*(answer.value for answer in found)))
+    merged = {model.repository: model for model in turns if model is not None}
+    best = list(merged.values())
+    if sort in ORDER:
+        best.sort(key=ORDER[sort], reverse=True)
+    warning = next((answer.warning for answer in found if answer.warning), "")
+    return Answer(best[:limit], max(answer.age_seconds for answer in found), warning)
 
 
 async def alternatives(model: HubModel) -> list[HubModel]:
@@ -93,17 +103,27 @@ async def alternatives(model: HubModel) -> list[HubModel]:
     return sorted(others, key=lambda one: one.weights_bytes)
 
 
+NEVER = datetime.min.replace(tzinfo=UTC)
+ORDER: dict[str, Callable[[HubModel], Any]] = {
+    "downloads": lambda model: model.downloads,
+    "likes": lambda model: model.likes,
+    "created": lambda model: model.created_at or NEVER,
+    "updated": lambda model: model.updated_at or NEVER,
+}
+
+
 def fitting(models: Iterable[HubModel], room_bytes: int) -> list[HubModel]:
     return [model for model in models if 0 < model.memory_bytes <= room_bytes]
 
 
-async def categories() -> dict[str, list[str]]:
+async def categories() -> Answer[dict[str, list[str]]]:
     """The lists that MLX-GUI documents, from the most downloaded models."""
     answer = await search("", limit=CATEGORY_SOURCE)
-    return {
+    lists = {
         title: [model.repository for model in answer.value if belongs(model)][:CATEGORY_SIZE]
         for title, belongs in CATEGORIES.items()
     }
+    return Answer(lists, answer.age_seconds, answer.warning)
 
 
 def _is_for_code(model: HubModel) -> bool:

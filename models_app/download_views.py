@@ -23,7 +23,7 @@ async def live(request: HttpRequest) -> HttpResponse:
     """The list alone; nothing at all (204) while it is as the page last saw it."""
     if not request.headers.get("HX-Request"):
         return redirect("models:library")
-    context = await under_way()
+    context = await under_way(few="few" in request.GET)
     if request.GET.get("seen") == context["seen_downloads"]:
         return HttpResponse(status=204)
     return await answer(request, LIST, context)
@@ -60,7 +60,7 @@ async def change(request: HttpRequest, uuid: str, verb: str) -> HttpResponse:
     runner.poke()
     if not request.headers.get("HX-Request"):
         return back(request)
-    return await answer(request, LIST, await under_way())
+    return await answer(request, LIST, await under_way(few="few" in request.GET))
 
 
 def first(download: Download) -> None:

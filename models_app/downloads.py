@@ -105,6 +105,12 @@ class Download(Job):
         return self.name or self.repository.rpartition("/")[2]
 
     @property
+    def said(self) -> str:
+        """One line about it: why it failed, what it waits for, else its state."""
+        waits_for = self.note if self.is_running else ""
+        return self.error or waits_for or self.get_status_display()
+
+    @property
     def cache(self) -> Path:
         from models_app.library import chosen_hub_cache
 

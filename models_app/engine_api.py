@@ -104,7 +104,9 @@ async def register_model(request: HttpRequest) -> HttpResponse:
     wanted = body_of(request, Register)
     folder = folder_of(wanted.path)
     named = wanted.name if (folder / "config.json").is_file() else ""
-    rows = await sync_to_async(register_all)(folder, named)
+    if wanted.url and not wanted.url.startswith(("https://", "http://")):
+        raise BadRequest("url must begin with https:// or http://", param="url")
+    rows = await sync_to_async(register_all)(folder, named, wanted.url)
     if not rows:
         raise BadRequest(f"There is no model in {folder}.", param="path")
     return json_response([shapes.entry(row) for row in rows])
@@ -114,7 +116,7 @@ async def register_model(request: HttpRequest) -> HttpResponse:
 @engine_api("POST")
 async def scan(request: HttpRequest) -> HttpResponse:
     folder = folder_of(body_of(request, Scan).path)
-    rows = await sync_to_async(register_all)(folder, "")
+    rows = await sync_to_async(register_all)(folder)
     return json_response([shapes.entry(row) for row in rows if not row.error_message])
 
 
@@ -125,10 +127,10 @@ def folder_of(path: str) -> Path:
     return folder
 
 
-def register_all(folder: Path, name: str) -> list[Model]:
+def register_all(folder: Path, name: str = "", url: str = "") -> list[Model]:
     """Blocking. The folder itself where it is a model, else each model in it."""
     if (folder / "config.json").is_file():
-        return [register(folder, name)]
+        return [register(folder, name, url)]
     found = itertools.islice(folders_with_config(folder, SCAN_DEPTH), MOST_FOLDERS)
     return [register(path) for path in found]
 
@@ -155,7 +157,10 @@ async def load(request: HttpRequest) -> HttpResponse:
         await pool.load(spec)
         return json_response(shapes.loaded(model))
     check_kv(model, bits)
-    spec = replace(spec, options=replace(spec.options, kv_bits=bits))
+    wish = {"kv_bits": bits, "kv_if_possible": False}
+    if "kv_start_tokens" not in spec.chosen:
+        wish["kv_start_tokens"] = 0  # as Silicon Studio does
+    spec = replace(spec, options=replace(spec.options, **wish))
     if pool.renew(spec):
         await pool.unload(spec.key)
     try:

@@ -24,7 +24,7 @@ def entry(model: Model, download: Download | None = None) -> dict[str, Any]:
         "context_window": window(model.context_tokens),
         "quantization": model.quantization,
         "params": model.parameters,
-        "url": f"https://huggingface.co/{model.huggingface_id}" if model.huggingface_id else "",
+        "url": page_of(model),
         "path": model.path,
         "local_path": model.path,
         "is_custom": model.source == Source.REGISTERED,
@@ -36,6 +36,12 @@ def entry(model: Model, download: Download | None = None) -> dict[str, Any]:
         "downloaded": True,
         **progress(download),
     }
+
+
+def page_of(model: Model) -> str:
+    """The page that was named when it was registered, else its repository's."""
+    hub = f"https://huggingface.co/{model.huggingface_id}" if model.huggingface_id else ""
+    return str(model.metadata.get("url") or hub)
 
 
 def unfinished(download: Download) -> dict[str, Any]:
@@ -57,11 +63,12 @@ def unfinished(download: Download) -> dict[str, Any]:
 
 def progress(download: Download | None) -> dict[str, Any]:
     under_way = download is not None and download.status in ("queued", "running")
+    running = download if download and download.is_running else None
     return {
         "downloading": under_way,
         "download_progress": download.percent if download else None,
-        "download_speed": download.speed_bytes if download else None,
-        "download_eta": download.seconds_left if download else None,
+        "download_speed": running.speed_bytes if running else None,
+        "download_eta": running.seconds_left if running else None,
     }
 
 

@@ -56,7 +56,7 @@ def asks_hub[**P, R](question: Callable[P, R]) -> Callable[P, R]:
         except HubFailed:
             raise
         except Exception as error:
-            named = args[0] if args and isinstance(args[0], str) and "/" in args[0] else ""
+            named = args[0] if args and question.__name__ != "search" else ""
             raise HubFailed(explain(error, str(named))) from error
 
     return ask

@@ -85,8 +85,11 @@ class HubModel(Struct, frozen=True, kw_only=True):
     @property
     def memory_bytes(self) -> int:
         """With a context of up to 8192 tokens; the KV cache counts where the config is known."""
-        tokens = min(self.context_tokens or PLANNED_CONTEXT_TOKENS, PLANNED_CONTEXT_TOKENS)
-        return self.memory_at(tokens)
+        return self.memory_at(self.planned_tokens)
+
+    @property
+    def planned_tokens(self) -> int:
+        return min(self.context_tokens or PLANNED_CONTEXT_TOKENS, PLANNED_CONTEXT_TOKENS)
 
     def memory_at(self, tokens: int) -> int:
         if not self.weights_bytes:

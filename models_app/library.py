@@ -62,8 +62,9 @@ def new_row(candidate: Candidate, taken: set[str]) -> Model:
     return Model(path=str(candidate.path), name=name)
 
 
-def register(path: Path, name: str = "") -> Model:
-    """List a folder that lies elsewhere. Its own row is given back when it is listed already."""
+def register(path: Path, name: str = "", url: str = "") -> Model:
+    """List a folder that lies elsewhere; `url` is the page it came from. Its own row is given back
+    when it is listed already."""
     folder = path.resolve()
     remember(folder)
     model = Model.objects.filter(path=str(folder)).first()
@@ -71,6 +72,9 @@ def register(path: Path, name: str = "") -> Model:
         candidate = Candidate(folder, name or folder.name, Source.REGISTERED, (folder,))
         model = new_row(candidate, set(Model.objects.values_list("name", flat=True)))
         _refresh(model, candidate)
+    if url and model.metadata.get("url") != url:
+        model.metadata = {**model.metadata, "url": url}
+        model.save(update_fields=["metadata", "updated_at"])
     return model
 
 

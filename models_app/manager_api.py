@@ -1,6 +1,7 @@
 """Installing, removing and watching models, as MLX-GUI documents it."""
 
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from asgiref.sync import sync_to_async
@@ -61,6 +62,7 @@ async def install(request: HttpRequest) -> HttpResponse:
     here = await Model.objects.filter(huggingface_id=wanted.model_id, error_message="").afirst()
     if here is not None:
         return json_response(installed(here))
+    await sync_to_async(check_free)(wanted.model_id, name)
     found = (await discovery.look(wanted.model_id)).value
     download = await sync_to_async(Download.objects.begin)(wanted.model_id, name)
     return json_response(installing(download, found), 202)
@@ -72,6 +74,15 @@ def check_name(name: str | None) -> str:
     except ValidationError as error:
         raise BadRequest(" ".join(error.messages), param="name") from None
     return (name or "")[:180]
+
+
+def check_free(repository: str, name: str) -> None:
+    """Blocking. A name that another model has, or that another download is to get, is taken."""
+    others = Download.objects.unfinished().exclude(repository=repository)
+    if name and (Model.objects.filter(name=name).exists() or others.filter(name=name).exists()):
+        raise BadRequest(
+            f"There is a model called “{name}” already. Choose another name.", param="name"
+        )
 
 
 def installed(model: Model) -> dict[str, Any]:
@@ -94,7 +105,7 @@ def installing(download: Download, found: HubModel) -> dict[str, Any]:
         "estimated_memory_gb": shapes.gigabytes(found.memory_bytes),
         "size_gb": shapes.gigabytes(found.download_bytes),
         "job_id": str(download.uuid),
-        "status_url": f"/v1/manager/models/{name}/status",
+        "status_url": f"/v1/manager/models/{quote(name)}/status",
     }
 
 
@@ -161,6 +172,9 @@ def status_of_model(one: Listed) -> dict[str, Any]:
         "loaded_at": shapes.moment(state.loaded_at),
         "last_used_at": shapes.moment(state.last_used_at or one.model.last_used_at),
         "memory_usage_gb": shapes.gigabytes(state.memory_bytes),
+        "memory_peak_gb": shapes.gigabytes(state.peak_bytes) or None,
+        "plan_error_percent": state.error_percent,
+        "note": state.kv_note or None,
         "queue_position": state.queue_position or None,
         "load_progress": state.percent if state.status == "loading" else None,
         "loaded_bytes": state.loaded_bytes if state.status == "loading" else None,
@@ -186,14 +200,16 @@ def status_of_download(download: Download) -> dict[str, Any]:
 
 
 def download_facts(download: Download) -> dict[str, Any]:
+    """Of one that does not run, nothing comes: neither speed nor time left."""
+    running = download.is_running
     return {
         "download_progress": round(100 * download.progress, 1),
         "download_stage": str(download.status),
-        "download_status": download.error or download.note or download.get_status_display(),
+        "download_status": download.said,
         "downloaded_mb": round(download.done_bytes / 1e6, 1),
         "total_mb": round(download.total_bytes / 1e6, 1),
-        "download_speed_mbps": round(download.speed_bytes / 1e6, 2),
-        "download_eta_seconds": download.seconds_left,
+        "download_speed_mbps": round(download.speed_bytes / 1e6, 2) if running else 0.0,
+        "download_eta_seconds": download.seconds_left if running else None,
         "job_id": str(download.uuid),
     }
 

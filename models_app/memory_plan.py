@@ -21,6 +21,7 @@ def parts(preview: Preview) -> list[Part]:
     kv = f"of {plan.context_tokens:,} tokens" if plan.context_tokens else ""
     found = [
         Part("Weights", plan.weights_bytes),
+        Part("Draft model", plan.draft_bytes),
         Part("Conversation", plan.kv_bytes, kv),
         Part("Reading a prompt", plan.transient_bytes, "while it lasts"),
         Part("Its process", plan.process_bytes),
@@ -51,6 +52,7 @@ def described(model: Model, preview: Preview) -> dict[str, Any]:
             "kv_bytes": plan.kv_bytes,
             "transient_bytes": plan.transient_bytes,
             "process_bytes": plan.process_bytes,
+            "draft_bytes": plan.draft_bytes,
             "needed_bytes": plan.needed_bytes,
             "prompt_cache_bytes": plan.prompt_cache_bytes,
             "context_tokens": plan.context_tokens,

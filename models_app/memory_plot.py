@@ -7,6 +7,8 @@ from models_app.hub_facts import HubModel
 
 WIDTH, HEIGHT = 400, 180
 STEPS = 24
+LETTERS = 16
+"""Height of a line of text."""
 
 
 class Mark(Struct, frozen=True):
@@ -54,14 +56,21 @@ def plot(model: HubModel, room_bytes: int) -> MemoryPlot | None:
         base=y(model.memory_at(0)),
         limit=y(room_bytes) if room_bytes <= scale else None,
         lengths=[Mark(WIDTH * part / 4, words(longest * part // 4)) for part in range(1, 5)],
-        sizes=[Mark(y(size), gigabytes(size)) for size in (top, model.memory_at(0))],
+        sizes=[Mark(y(size), gigabytes(size)) for size in _apart(top, model.memory_at(0), scale)],
         longest_tokens=longest,
         fitting_tokens=max(0, min(longest, free // model.kv_bytes_per_token)),
     )
 
 
+def _apart(top: int, base: int, scale: float) -> list[int]:
+    """Both where there is room to write both."""
+    return [top, base] if HEIGHT * (top - base) / scale > LETTERS else [top]
+
+
 def words(tokens: int) -> str:
-    return f"{tokens // 1024}k" if tokens >= 1024 else str(tokens)
+    if tokens < 1024:
+        return str(tokens)
+    return f"{tokens / 1024:.1f}".removesuffix(".0") + "k"
 
 
 def gigabytes(count: float) -> str:

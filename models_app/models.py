@@ -256,11 +256,15 @@ class Model(models.Model):
             keep_alive_seconds=None if minutes is None else minutes * 60,
             pinned=self.pinned,
             options=self.load_options,
+            chosen=tuple(self._chosen_options()),
         )
 
     @property
     def load_options(self) -> LoadOptions:
         """What a person chose for its worker; the pool's own for what is left open."""
+        return LoadOptions(**self._chosen_options())
+
+    def _chosen_options(self) -> dict[str, Any]:
         chosen: dict[str, Any] = {
             "kv_bits": self.kv_quantization,
             "kv_group_size": self.kv_group_size,
@@ -271,7 +275,7 @@ class Model(models.Model):
             "warm_prompts": [text] if (text := self.defaults.get("system_prompt")) else None,
             "trust_remote_code": self.trust_remote_code,
         }
-        return LoadOptions(**{name: value for name, value in chosen.items() if value})
+        return {name: value for name, value in chosen.items() if value not in (None, "")}
 
 
 def memory_with(spec: ModelSpec) -> int:

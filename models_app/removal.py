@@ -7,7 +7,8 @@ from pathlib import Path
 from django.conf import settings
 from msgspec import Struct
 
-from mlxgui.engine.errors import BadRequest
+from mlxgui.engine.errors import BadRequest, EngineError
+from mlxgui.wire.errors import Refused
 from models_app import hub
 from models_app.downloads import Download
 from models_app.library import chosen_hub_cache
@@ -26,7 +27,7 @@ def remove(model: Model, *, files: bool = True, outside: bool = False) -> Remove
     """Blocking. `outside`: also the files of a folder that was only registered here. A row that
     was asked for under a profile's name loses that profile only.
 
-    Raises BadRequest for what has to stay.
+    Raises BadRequest for what has to stay, Refused for what is in use.
     """
     if model.profile is not None:
         model.profile.delete()
@@ -53,13 +54,29 @@ def check_may_go(model: Model) -> None:
         raise BadRequest("The starter model is part of this application, so it stays.")
     same = Download.objects.unfinished().filter(repository=model.huggingface_id)
     if model.huggingface_id and same.exists():
-        raise BadRequest(f"“{model.name}” is being downloaded. Cancel the download first.")
+        raise _in_use(f"“{model.name}” is being downloaded. Cancel the download first.")
     for reason in reasons_to_stay:
         if text := reason(model):
-            raise BadRequest(text)
+            raise _in_use(text)
+
+
+def _in_use(text: str) -> Refused:
+    return Refused(409, "model_in_use", text)
 
 
 def _remove_files(model: Model) -> int:
+    """The bytes that came back. Raises EngineError where the disk does not allow it."""
+    try:
+        return _take_files(model)
+    except OSError as error:
+        raise EngineError(
+            f"“{model.name}” could not be deleted: {error.strerror or error}"
+            f" ({error.filename or model.path}). See who owns that folder and whether it may be "
+            "written to, then try again; or remove only the entry and keep the files."
+        ) from error
+
+
+def _take_files(model: Model) -> int:
     folder = Path(model.path)
     if model.source == Source.HUB_CACHE:
         return _remove_from_cache(folder)
@@ -80,8 +97,12 @@ def _remove_from_cache(snapshot: Path) -> int:
     cache = chosen_hub_cache()
     repository = snapshot.parent.parent
     check_inside(repository, cache)
+    if repository.is_symlink():
+        repository.unlink()
+        return 0
     freed = hub.remove_from_cache(repository, cache)
-    if repository.exists():  # what the library left: our own unfinished files, say
+    if repository.exists():  # what the library left: a damaged cache, our own unfinished files
+        freed += size_of(repository)
         shutil.rmtree(repository)
     return freed
 

@@ -27,6 +27,13 @@ class State(Struct, frozen=True):
     in_flight: int = 0
     waiting: int = 0
     memory_bytes: int = 0
+    """As planned."""
+    peak_bytes: int = 0
+    """The most that its process had at once; 0 = not measured yet."""
+    error_percent: int | None = None
+    """That peak against the plan and the prompts kept."""
+    kv_note: str = ""
+    """Why its KV cache is not quantised though KV_BITS says so."""
     loaded_at: datetime | None = None
     last_used_at: datetime | None = None
 
@@ -69,6 +76,9 @@ def state_of(model: Model, resident: Resident | None, failure: str = "") -> Stat
             in_flight=resident.in_flight,
             waiting=resident.waiting,
             memory_bytes=resident.memory_bytes,
+            peak_bytes=resident.measured_peak_bytes,
+            error_percent=resident.error_percent,
+            kv_note=str(resident.facts.get("kv_note") or ""),
             loaded_at=resident.loaded_at,
             last_used_at=resident.last_used_at,
         )

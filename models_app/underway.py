@@ -8,6 +8,9 @@ from msgspec import Struct
 from models_app.downloads import Download
 from models_app.models import Model
 
+FEW = 5
+"""So many downloads are shown on pages about something else."""
+
 
 class Offer(Struct, frozen=True):
     """One repository: is it here, is it on its way, or can it be installed."""
@@ -42,13 +45,17 @@ async def offer_of(repository: str) -> Offer:
     return (await offers([repository]))[repository]
 
 
-async def under_way() -> dict[str, object]:
-    """For a template: the downloads, and a mark that changes when they do."""
+async def under_way(*, few: bool = False) -> dict[str, object]:
+    """For a template: the downloads, and a mark that changes when they do. `few`: on pages about
+    something else only the first of them, those that run before those that wait."""
     rows = [row async for row in Download.objects.shown()[:100]]
     running = [row for row in rows if row.is_running]
+    shown = sorted(rows, key=lambda row: not row.is_running)[:FEW] if few else rows
     total = sum(row.total_bytes for row in running)
     return {
-        "downloads": rows,
+        "downloads": shown,
+        "few_downloads": few,
+        "more_downloads": len(rows) - len(shown),
         "running": len(running),
         "failed": sum(row.status == Download.Status.FAILED for row in rows),
         "percent": int(100 * sum(row.done_bytes for row in running) / total) if total else 0,

@@ -1,7 +1,5 @@
 """What all tests share: a pool on the fake backend, tiny real models, an API client."""
 
-import os
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,10 +10,8 @@ from mlxgui.engine.pool import Limits, ModelPool
 from mlxgui.engine.spec import ModelSpec
 from mlxgui.engine.types import GenerationRequest, Message
 from tests import tiny
+from tests.live import KERNELS
 
-# One folder of compiled kernels for all tests: compiling them anew takes seconds.
-KERNELS = Path(tempfile.gettempdir()) / f"mlx-gui-test-kernels-{os.getuid()}"
-KERNELS.mkdir(mode=0o700, exist_ok=True)
 STARTER = Path(__file__).resolve().parent.parent / "models_app" / "starter"
 
 

@@ -51,17 +51,18 @@ class Knobs:
 
 
 class Hub:
-    """A context manager. `url` is its endpoint."""
+    """A context manager. `url` is its endpoint; `port` 0 takes any that is free."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.repositories: dict[str, Repository] = {}
         self.knobs = Knobs()
         self.served: Counter[str] = Counter()
         self.asked: list[str] = []
         self.held = threading.Event()
         self.go = threading.Event()
+        self.is_gone = False
         self._server = ThreadingHTTPServer(
-            ("127.0.0.1", 0), type("Bound", (Handler,), {"hub": self})
+            ("127.0.0.1", port), type("Bound", (Handler,), {"hub": self})
         )
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -71,6 +72,10 @@ class Hub:
     def add(self, name: str, files: dict[str, bytes], **facts: Any) -> Repository:
         self.repositories[name] = Repository(files, **facts)
         return self.repositories[name]
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_port)
 
     def __enter__(self) -> "Hub":
         self._thread.start()
@@ -82,6 +87,7 @@ class Hub:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.is_gone = True
         self.go.set()
         self._server.shutdown()
         self._server.server_close()
@@ -167,6 +173,9 @@ class Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
+        if self.hub.is_gone:  # the connection was open and idle
+            self.close_connection = True
+            return
         self.hub.asked.append(f"{self.command} {self.path}")
         for part, (status, headers) in list(self.hub.knobs.status.items()):
             if part in self.path:

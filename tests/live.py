@@ -1,12 +1,35 @@
 """A live server with models to serve: what the contract and browser tests talk to."""
 
+import functools
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from tests.server import ServerProcess
+from tests.server import ROOT, ServerProcess, outside
+
+# One folder of compiled kernels for all tests: compiling them anew takes seconds.
+KERNELS = Path(tempfile.gettempdir()) / f"mlx-gui-test-kernels-{os.getuid()}"
+KERNELS.mkdir(mode=0o700, exist_ok=True)
+DATABASE = "mlx-gui.sqlite3"
+
+
+@functools.cache
+def migrated() -> Path:
+    """An empty database, made once. Servers that make their own: tests/system/test_serve.py."""
+    folder = Path(tempfile.mkdtemp(prefix="mlx-gui-test-database-"))
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--verbosity=0"],
+        cwd=ROOT,
+        env=outside() | {"MLX_GUI_HOME": str(folder)},
+        check=True,
+    )
+    return folder / DATABASE
 
 
 class LiveServer(ServerProcess):
@@ -15,6 +38,10 @@ class LiveServer(ServerProcess):
     def __init__(self, home: Path, *models: Path, **environment: str) -> None:
         for folder in models:
             shutil.copytree(folder, home / "models" / folder.name, dirs_exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (home / DATABASE).exists():
+            shutil.copy(migrated(), home / DATABASE)
+            (home / "scratch").symlink_to(KERNELS)
         super().__init__(home, **{"HF_HUB_CACHE": str(home / "no-hub"), **environment})
         self.wait_ready()
 

@@ -268,6 +268,22 @@ def clip(
     return file.getvalue()
 
 
+def contained(seconds: float, kind: str, codec: str, *, rate: int = 48_000) -> bytes:
+    """The same tone as telephones and browsers send it, in two channels."""
+    import av
+
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate)
+    file = io.BytesIO()
+    with av.open(file, "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=rate, layout="stereo")
+        planes = np.stack([tone, tone]).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout="stereo")
+        frame.sample_rate = rate
+        for given in (frame, None):
+            container.mux(stream.encode(given))
+    return file.getvalue()
+
+
 # -- Pocket-TTS: a voice --------------------------------------------------------------------------
 
 

@@ -20,7 +20,9 @@ TEMPLATE = """
 {%- macro render(content) -%}
 {%- if content is string -%}{{- content -}}{%- else -%}
 {%- for part in content -%}
-{%- if part.type == 'image' -%}{{- 'PICTURE' -}}{%- else -%}{{- part.text -}}{%- endif -%}
+{%- if part.type == 'image' -%}{{- 'PICTURE' -}}
+{%- elif part.type == 'audio' -%}{{- '<|audio|>' -}}
+{%- else -%}{{- part.text -}}{%- endif -%}
 {%- endfor -%}{%- endif -%}
 {%- endmacro -%}
 {%- if tools -%}
@@ -158,6 +160,60 @@ def make_gemma3(folder: Path, *, seed: int = 4) -> Path:
     return folder
 
 
+def make_gemma4(folder: Path, *, seed: int = 5, hears: bool = True) -> Path:
+    """Pictures as for Gemma 3, and sounds: a row for each 40 ms."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {
+        "image_token": "<|image|>", "boi_token": "<|image>", "eoi_token": "<image|>",
+        "audio_token": "<|audio|>", "boa_token": "<|audio>", "eoa_token": "<audio|>",
+    }  # fmt: skip
+    ids = _tokenizer(folder, "<|image|>", [*names.values(), "<|video|>"])
+    path = folder / "tokenizer_config.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps({**told, "extra_special_tokens": names}))
+    text = {
+        **SIZES,
+        "model_type": "gemma4_text",
+        "num_hidden_layers": 4,
+        "head_dim": 64,
+        "global_head_dim": 64,
+        "hidden_size_per_layer_input": 0,
+        "num_kv_shared_layers": 0,
+        "sliding_window": 16,
+        "sliding_window_pattern": 2,
+        "use_double_wide_mlp": False,
+    }
+    tower = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2}
+    config: dict[str, Any] = {
+        "architectures": ["Gemma4ForConditionalGeneration"],
+        "model_type": "gemma4",
+        "text_config": text,
+        "vision_config": {
+            **tower, "num_key_value_heads": 2, "intermediate_size": 64, "head_dim": 16,
+            "global_head_dim": 16, "position_embedding_size": 64,
+        },
+        "audio_config": {
+            **tower, "subsampling_conv_channels": [8, 4], "output_proj_dims": 32,
+            "use_clipped_linears": False,
+        } if hears else None,
+        "hidden_size": SIZES["hidden_size"],
+        "vocab_size": tiny.VOCABULARY,
+        "pad_token_id": ids["<|endoftext|>"],
+        "eos_token_id": [ids["<|im_end|>"]],
+        "video_token_id": ids["<|video|>"],
+        **{f"{name}_id": ids[mark] for name, mark in names.items()},
+    }  # fmt: skip
+    processor = {
+        "processor_class": "Gemma4Processor",
+        "image_processor": {"image_processor_type": "Gemma4ImageProcessor", "max_soft_tokens": 4},
+        "feature_extractor": {"feature_extractor_type": "Gemma4AudioFeatureExtractor"},
+        "audio_ms_per_token": 40,
+    }
+    _write(folder, config, processor, seed, embedding_gain=0.1)
+    (folder / "processor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
 def picture(seed: int = 0, width: int = 56, height: int = 56, kind: str = "PNG") -> bytes:
     """A real file of coloured noise."""
     from PIL import Image
@@ -169,8 +225,8 @@ def picture(seed: int = 0, width: int = 56, height: int = 56, kind: str = "PNG")
     return file.getvalue()
 
 
-def _tokenizer(folder: Path, mark: str) -> dict[str, int]:
-    ids = tiny.write_tokenizer(folder, [*tiny.MARKUP, *VISION_MARKUP])
+def _tokenizer(folder: Path, mark: str, markup: list[str] = VISION_MARKUP) -> dict[str, int]:
+    ids = tiny.write_tokenizer(folder, [*tiny.MARKUP, *markup])
     (folder / "chat_template.jinja").write_text(TEMPLATE.replace("PICTURE", mark))
     return ids
 
@@ -193,6 +249,8 @@ def _write(
         parsed.text_config = module.TextConfig.from_dict(parsed.text_config)
     if isinstance(parsed.vision_config, dict):
         parsed.vision_config = module.VisionConfig.from_dict(parsed.vision_config)
+    if isinstance(getattr(parsed, "audio_config", None), dict):
+        parsed.audio_config = module.AudioConfig.from_dict(parsed.audio_config)
     random = np.random.default_rng(seed)
     weights = {
         name: mx.array(_random(name, array.shape, random, embedding_gain))
@@ -206,7 +264,8 @@ def _random(
 ) -> Any:
     """As for text: decoding is decisive. Norms and biases are neutral."""
     if len(shape) == 1:
-        return (np.ones if name.endswith("weight") else np.zeros)(shape, np.float32)
+        is_factor = name.endswith(("weight", "scalar"))
+        return (np.ones if is_factor else np.zeros)(shape, np.float32)
     gain = embedding_gain if "embed_tokens" in name else 2.5 if "lm_head" in name else 1.0
     scale = gain / np.sqrt(np.prod(shape[1:]))
     return (random.standard_normal(shape) * scale).astype(np.float32)

@@ -33,26 +33,33 @@ class KvShape(Struct, frozen=True):
     def row_bytes(self, tokens: int, bits: int = 0, group: int = 64, start: int = 0) -> int:
         """Of a row of so many tokens. With `bits` what is beyond `start` tokens is quantised: all
         of the row, once it is longer."""
-        stored = -(-max(tokens, 0) // STEP_TOKENS) * STEP_TOKENS
+        stored = _stored(tokens)
         grown = self.growing_bytes * stored
         if bits and tokens > start:
-            before = self.growing_bytes * min(stored, start)
+            before = self.growing_bytes * min(stored, _stored(start))
             grown = max(before, int(grown * quantised_share(bits, group, self.number_bytes)))
         kept = sum(min(stored, window) * size for window, size in self.windows)
         return grown + kept + self.state_bytes
 
-    def most_tokens(self, room_bytes: int, most: int, *, bits: int = 0, group: int = 64) -> int:
+    def most_tokens(
+        self, room_bytes: int, most: int, *, bits: int = 0, group: int = 64, start: int = 0
+    ) -> int:
         """The longest row that fits, at most `most`; 0 = none does."""
-        if self.row_bytes(most, bits, group) <= room_bytes:
+        if self.row_bytes(most, bits, group, start) <= room_bytes:
             return most
         low, high = 0, most
         while low < high:
             middle = (low + high + 1) // 2
-            if self.row_bytes(middle, bits, group) <= room_bytes:
+            if self.row_bytes(middle, bits, group, start) <= room_bytes:
                 low = middle
             else:
                 high = middle - 1
         return low
+
+
+def _stored(tokens: int) -> int:
+    """Tokens that a cache has room for once it holds so many."""
+    return -(-max(tokens, 0) // STEP_TOKENS) * STEP_TOKENS
 
 
 def quantised_share(bits: int, group: int, number_bytes: int) -> float:

@@ -22,6 +22,7 @@ from mlxgui.engine.line import Line
 from mlxgui.engine.memory import is_apple_silicon, machine_memory
 from mlxgui.engine.options import allowances, with_options
 from mlxgui.engine.place import Limits, Place
+from mlxgui.engine.plan import plan_of
 from mlxgui.engine.policy import Bounds, Room, make_room
 from mlxgui.engine.preview import Preview, Resources, preview
 from mlxgui.engine.process import Worker
@@ -115,6 +116,7 @@ class Loader:
             raise failure from error
         self.failures.pop(place.spec.key, None)
         self._on_load(place.spec, None)
+        _replan(place, worker)
         place.loaded_at = datetime.now(UTC)
         place.touch()
         self.share_memory()
@@ -147,7 +149,7 @@ class Loader:
             Resources(
                 bounds=self.bounds(),
                 available_bytes=machine_memory().available_bytes,
-                on_processor=not (spec.options.use_gpu and is_apple_silicon()),
+                on_processor=_on_processor(spec),
             ),
         )
 
@@ -199,6 +201,19 @@ class Loader:
         with contextlib.suppress(EngineError, TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS):
                 await worker.call("set_memory", memory_bytes=share_bytes)
+
+
+def _replan(place: Place, worker: Worker) -> None:
+    """KV_BITS are for all models; one that cannot keep to them takes more than was planned."""
+    options = worker.spec.options
+    if options.kv_bits and worker.facts.get("kv_bits") == 0:
+        spec = structs.replace(worker.spec, options=structs.replace(options, kv_bits=0))
+        context = place.plan.context_tokens
+        place.plan = plan_of(spec, context_tokens=context, on_processor=_on_processor(spec))
+
+
+def _on_processor(spec: ModelSpec) -> bool:
+    return not (spec.options.use_gpu and is_apple_silicon())
 
 
 def _file_name(name: str) -> str:

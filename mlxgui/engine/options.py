@@ -11,7 +11,11 @@ from mlxgui.engine.spec import LoadOptions, ModelSpec
 
 def with_options(spec: ModelSpec, given: LoadOptions) -> ModelSpec:
     """The model's own options, and the pool's for what it leaves open."""
-    chosen = {**msgspec.to_builtins(given), **msgspec.to_builtins(spec.options)}
+    own = {name: getattr(spec.options, name) for name in spec.chosen}
+    own |= msgspec.to_builtins(spec.options)
+    chosen = {**msgspec.to_builtins(given), **own}
+    # What was set for all models must not keep one from being loaded.
+    chosen["kv_if_possible"] = "kv_bits" in chosen and "kv_bits" not in own
     if folder := chosen.get("prompt_cache_folder"):
         # One folder a worker: entries of another model in it would be put aside as foreign.
         name = hashlib.sha256(spec.key.encode()).hexdigest()[:16]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from mlxgui.engine.line import Line
-from mlxgui.engine.plan import Plan
+from mlxgui.engine.plan import MIB, Plan
 from mlxgui.engine.policy import Slot
 from mlxgui.engine.preview import Reason
 from mlxgui.engine.process import Worker
@@ -67,9 +67,18 @@ class Resident(Struct, frozen=True, kw_only=True):
     @property
     def plan_error(self) -> float | None:
         """Measured peak against the plan and the prompts kept: 0.1 = a tenth more than planned."""
-        if not self.measured_peak_bytes or not self.plan.process_bytes:
-            return None
-        return self.measured_peak_bytes / (self.plan.needed_bytes + self.kept_bytes) - 1
+        return error_of(self.plan, self.measured_peak_bytes, self.kept_bytes)
+
+    @property
+    def error_percent(self) -> int | None:
+        return None if self.plan_error is None else round(100 * self.plan_error)
+
+
+def error_of(plan: Plan, measured_bytes: int, kept_bytes: int) -> float | None:
+    """None: nothing was measured, or there is no plan in parts."""
+    if not measured_bytes or not plan.process_bytes:
+        return None
+    return measured_bytes / (plan.needed_bytes + kept_bytes) - 1
 
 
 class Place:
@@ -104,6 +113,19 @@ class Place:
         """What the worker said of itself."""
         self.measured_peak_bytes = int(stats.get("peak_process_bytes") or 0)
         self.kept_bytes = int(stats.get("prompt_cache", {}).get("memory", {}).get("bytes", 0))
+
+    def plan_in_words(self) -> str:
+        """For the log: what was planned and what it took; empty where nothing was measured."""
+        error = error_of(self.plan, self.measured_peak_bytes, self.kept_bytes)
+        if error is None:
+            return ""
+        took, planned = self.measured_peak_bytes // MIB, self.plan.needed_bytes // MIB
+        prompts = self.kept_bytes // MIB
+        kept = f" and {prompts:,} MiB of kept prompts" if prompts else ""
+        return (
+            f"{self.spec.name} took {took:,} MiB at most, with {planned:,} MiB{kept} planned:"
+            f" {100 * error:+.0f} %"
+        )
 
     @property
     def in_flight(self) -> int:

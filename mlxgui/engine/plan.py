@@ -8,7 +8,7 @@ cache has a share of its own.
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from mlxgui.engine.kv import heads, hidden, kv_shape, number, text_config
 from mlxgui.engine.model_files import Weights, config_of, weights_of
@@ -43,6 +43,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     kv_bytes: int = 0
     transient_bytes: int = 0
     process_bytes: int = 0
+    draft_bytes: int = 0
+    """Weights of its draft model, and the KV cache of its one row."""
     prompt_cache_bytes: int = 0
     """Taken from the prompt caches' own share of the machine, not from that of the models."""
     context_tokens: int = 0
@@ -50,7 +52,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def needed_bytes(self) -> int:
         """What the pool counts for this model."""
-        return self.weights_bytes + self.kv_bytes + self.transient_bytes + self.process_bytes
+        working = self.kv_bytes + self.transient_bytes + self.process_bytes
+        return self.weights_bytes + self.draft_bytes + working
 
     @property
     def total_bytes(self) -> int:
@@ -75,7 +78,17 @@ def plan_of(spec: ModelSpec, *, context_tokens: int = 0, on_processor: bool = Fa
         size = weights.size_bytes + weights_of(Path(spec.adapter_path)).size_bytes
         weights = Weights(size, weights.number_bytes)
     context = context_tokens or planned_context(spec.context_tokens, options.max_kv_tokens)
-    return planned(config, weights, options, context, on_processor, has_kv=has_kv)
+    plan = planned(config, weights, options, context, on_processor, has_kv=has_kv)
+    if not has_kv or not options.draft_path:
+        return plan
+    return structs.replace(plan, draft_bytes=draft_bytes(Path(options.draft_path), context))
+
+
+def draft_bytes(folder: Path, context_tokens: int) -> int:
+    """What a draft model in this folder takes beside: it reads one row, at full precision."""
+    weights = weights_of(folder)
+    shape = kv_shape(config_of(folder), weights.number_bytes)
+    return weights.size_bytes + shape.row_bytes(context_tokens)
 
 
 def planned_context(*bounds: int) -> int:

@@ -30,6 +30,9 @@ ALIVE_SECONDS = 10.0
 MEASURE_SECONDS = 30.0
 """Workers are asked so often how much memory they have taken."""
 
+LAST_LOOK_SECONDS = 0.5
+"""Nobody waits longer for a model to leave because it is asked what it took."""
+
 __all__ = ["Limits", "ModelPool", "Resident"]
 
 
@@ -198,6 +201,8 @@ class ModelPool:
             place.loading.cancel()
             await asyncio.wait({place.loading})
         if place.worker is not None:
+            if error is None and place.worker.state == "ready" and not place.in_flight:
+                await self._record(place)
             await place.worker.stop(error)
         if not self._closing:
             self._loader.share_memory()
@@ -223,12 +228,18 @@ class ModelPool:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             for place in list(self._places.values()):
-                if place.worker is not None and place.worker.state == "ready":
-                    place.worker.watch_streams(ALIVE_SECONDS)
-                    if time.monotonic() - place.measured_at > MEASURE_SECONDS:
-                        place.measured_at = time.monotonic()
-                        self._spawn(self._measure(place))
-                await self._unload_if_due(place)
+                try:
+                    await self._look_after(place)
+                except Exception:  # one model's trouble must not end the watch over the others
+                    log.exception("looking after %s failed", place.spec.name)
+
+    async def _look_after(self, place: Place) -> None:
+        if place.worker is not None and place.worker.state == "ready":
+            place.worker.watch_streams(ALIVE_SECONDS)
+            if time.monotonic() - place.measured_at > MEASURE_SECONDS:
+                place.measured_at = time.monotonic()
+                self._spawn(self._measure(place))
+        await self._unload_if_due(place)
 
     async def _unload_if_due(self, place: Place) -> None:
         left = place.idle_left_seconds(self.limits)
@@ -240,6 +251,15 @@ class ModelPool:
         with contextlib.suppress(EngineError, TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self.ask(place.spec.key, "stats")
+
+    async def _record(self, place: Place) -> None:
+        """Into the log, how far the plan was from what the process took; it is about to end."""
+        assert place.worker is not None
+        with contextlib.suppress(EngineError, TimeoutError):
+            async with asyncio.timeout(LAST_LOOK_SECONDS):
+                place.note(await place.worker.call("stats"))
+        if (line := place.plan_in_words()) and not self._closing:
+            log.info("%s", line)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

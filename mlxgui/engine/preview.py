@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from mlxgui.engine.memory import GIB
+from mlxgui.engine.memory import GIB, MIB
 from mlxgui.engine.plan import Plan, largest_context, plan_of
 from mlxgui.engine.policy import Bounds, Decision, Refuse, Room, Slot, make_room
 from mlxgui.engine.spec import ModelSpec
@@ -91,19 +91,20 @@ def _verdict(
     if evict:
         which = " and ".join(f"“{other}”" for other in evict)
         return "yes", "", f"It fits once {which} {'is' if len(evict) == 1 else 'are'} unloaded."
-    return "yes", "", f"It fits: it takes {_gb(plan.needed_bytes)} GB."
+    return "yes", "", f"It fits: it takes {_size(plan.needed_bytes)}."
 
 
 def _shorter(name: str, largest: int, room: int) -> str:
     return (
-        f"“{name}” fits into {_gb(room)} GB only with texts of up to {largest:,} tokens."
+        f"“{name}” fits into {_size(room)} only with texts of up to {largest:,} tokens."
         " Load it anyway for short conversations, unpin a model, or choose a smaller one."
     )
 
 
 def _others_hold_it(name: str, least: int, free: int) -> str:
+    needs, left = _apart(least, free)
     return (
-        f"“{name}” needs {_gb(least)} GB, but other programs leave {_gb(free)} GB free now. Close"
+        f"“{name}” needs {needs}, but other programs leave {left} free now. Close"
         " some of them, or load it anyway: the machine may become slow."
     )
 
@@ -117,12 +118,23 @@ def _names(decision: Decision, others: dict[str, Slot]) -> list[str]:
 def refusal(name: str, decision: Refuse, max_models: int) -> str:
     if not decision.usable and max_models:
         return f"“{name}” cannot be loaded: pinned models take every place. Unpin one first."
+    needed, usable = _apart(decision.needed, decision.usable)
     return (
-        f"Insufficient memory - “{name}” requires {_gb(decision.needed)} GB but you have"
-        f" {_gb(decision.usable)} GB for models. Choose a smaller model or a stronger"
-        " quantisation, or unpin a model."
+        f"Insufficient memory - “{name}” requires {needed} but you have {usable} for models."
+        " Choose a smaller model or a stronger quantisation, or unpin a model."
     )
 
 
-def _gb(size_bytes: int) -> str:
-    return f"{max(0, size_bytes) / GIB:.1f}"
+def _size(size_bytes: int, digits: int = 1) -> str:
+    if 0 < size_bytes < GIB:
+        return f"{size_bytes / MIB:.{digits - 1}f} MB"
+    return f"{max(0, size_bytes) / GIB:.{digits}f} GB"
+
+
+def _apart(first_bytes: int, second_bytes: int) -> tuple[str, str]:
+    """Both, with as many digits as tell them apart."""
+    for digits in (1, 2, 3):
+        first, second = _size(first_bytes, digits), _size(second_bytes, digits)
+        if first != second:
+            break
+    return first, second

@@ -22,8 +22,10 @@ class LoadOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     kv_bits: int = 0
     """Bits that a number of the KV cache is stored in; 0 = as it is computed."""
     kv_group_size: int = 64
-    kv_start_tokens: int = 0
-    """Tokens that stay at full precision before quantisation begins."""
+    kv_if_possible: bool = False
+    """`kv_bits` were meant for all models: one whose cache cannot be quantised goes without."""
+    kv_start_tokens: int = 5000
+    """Tokens that stay at full precision before quantisation begins. Source: the mlx-vlm server."""
     draft_path: str = ""
     """Folder of the small model that drafts; empty = none."""
     draft_tokens: int = 3
@@ -49,6 +51,8 @@ class ModelSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Idle time before the pool may unload it. None = the pool's own; negative = never."""
     pinned: bool = False
     options: LoadOptions = LoadOptions()
+    chosen: tuple[str, ...] = ()
+    """Names of options that were chosen for this model, though they may equal their defaults."""
 
     @property
     def key(self) -> str:

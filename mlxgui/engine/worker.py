@@ -143,6 +143,12 @@ class Loop:
         self.inbox.put(finish)
         done.wait(seconds)
 
+    def withdraw(self, id: int) -> None:
+        """Told by the reader before `cancel` has its turn: a backend whose steps are long can end
+        one in its midst."""
+        if (tell := getattr(self.backend, "withdraw", None)) is not None:
+            tell(id)
+
     # -- commands, put into the inbox by the reader ---------------------------------------------
 
     def add(self, id: int, prepared: Any) -> None:
@@ -188,6 +194,7 @@ def read(source: BinaryIO, loop: Loop, prepare: Callable[[Any], Any]) -> None:
                 else:
                     loop.inbox.put(lambda id=id, ready=prepared: loop.add(id, ready))  # type: ignore[misc]
             case protocol.Cancel(id):
+                loop.withdraw(id)
                 loop.inbox.put(lambda id=id: loop.cancel(id))  # type: ignore[misc]
             case protocol.Call():
                 loop.inbox.put(lambda call=frame: loop.call(call))  # type: ignore[misc]

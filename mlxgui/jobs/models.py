@@ -102,7 +102,7 @@ class Job(models.Model):
         rows = type(self)._default_manager.filter(pk=self.pk, status__in=stopped)
         changed = rows.update(status=Status.QUEUED, **fresh) == 1
         if not changed:
-            self._write(pause_requested=False)
+            self._write(pause_requested=False, cancel_requested=False)
         self.refresh_from_db()
         return changed
 

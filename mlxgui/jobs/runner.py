@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.db import close_old_connections
@@ -43,9 +43,9 @@ class JobRunner:
         self._reap()
         for kind in job_classes():
             for job in kind._default_manager.filter(status=Status.RUNNING):
-                self._watch(job)
+                _alone(self._watch, job)
             for job in kind._default_manager.filter(status__in=[Status.QUEUED, Status.PAUSED]):
-                self._settle(job)
+                _alone(self._settle, job)
             self._start_next(kind)
 
     # -- rows that run ----------------------------------------------------------------------------
@@ -171,6 +171,14 @@ class JobRunner:
                 ended = pid
             if ended:
                 self._children.discard(pid)
+
+
+def _alone(step: Callable[[Job], None], job: Job) -> None:
+    """What goes wrong with one job must not stop the others."""
+    try:
+        step(job)
+    except Exception:
+        log.exception("%s could not be looked after", job)
 
 
 def _write(job: Job, **facts: Any) -> None:

@@ -65,11 +65,14 @@ class ResidentConfig(TypedDict):
 
 
 class Resident(TypedDict):
-    """Times are ISO 8601. `in_flight` and `waiting` are ours: requests now."""
+    """Times are ISO 8601. `in_flight` and `waiting` are ours: requests now. So is the most that its
+    process had, and that against the plan; null until it was measured."""
 
     loaded_at: str | None
     last_used_at: str | None
     memory_usage_gb: float
+    memory_peak_gb: float | None
+    plan_error_percent: int | None
     in_flight: int
     waiting: int
     config: ResidentConfig

@@ -49,7 +49,7 @@ def describe(one: Resident, measured_bytes: int) -> Loaded:
         measured_bytes=measured_bytes,
         peak_bytes=one.measured_peak_bytes,
         plan=one.plan,
-        error_percent=None if one.plan_error is None else round(100 * one.plan_error),
+        error_percent=one.error_percent,
         in_flight=one.in_flight,
         waiting=one.waiting,
         queue_position=one.queue_position,

@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.csp import CSP, build_policy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from mlxgui.api import json_response
@@ -96,6 +98,22 @@ async def unload(request: HttpRequest) -> HttpResponse:
     return await live_part(request)
 
 
+def new_origin(request: HttpRequest, port_now: int, port_next: int) -> str:
+    """Where the server goes, by the name that the reader has for it, on another computer too.
+    Empty where it stays."""
+    if port_now == port_next:
+        return ""
+    host = urlsplit(f"//{request.get_host()}").hostname or "127.0.0.1"
+    return f"{request.scheme}://{f'[{host}]' if ':' in host else host}:{port_next}"
+
+
+def may_ask(response: HttpResponse, origin: str) -> HttpResponse:
+    """The page may see whether the new address answers, which our policy otherwise forbids."""
+    policy: dict[str, Any] = {**settings.SECURE_CSP, "connect-src": [CSP.SELF, origin]}
+    response.headers[str(CSP.HEADER_ENFORCE)] = build_policy(policy)
+    return response
+
+
 @require_http_methods(["GET", "POST"])
 async def ending(request: HttpRequest, verb: str) -> HttpResponse:
     """Restart or shut down: a page that asks first, then the deed."""
@@ -107,11 +125,12 @@ async def ending(request: HttpRequest, verb: str) -> HttpResponse:
         if request.method == "GET":
             return await answer(request, "system/ending.html", context)
         if verb == "restart":
-            context["next"] = control.restart(rows)
-            context["moves"] = context["next"].port != control.address.port
+            next = control.restart(rows)
+            context["origin"] = new_origin(request, control.address.port, next.port)
         else:
             control.shut_down()
     except CannotEnd as reason:
         await sync_to_async(messages.error)(request, str(reason))
         return redirect("system-overview")
-    return await answer(request, "system/ended.html", context)
+    ended = await answer(request, "system/ended.html", context)
+    return may_ask(ended, context["origin"]) if context.get("origin") else ended

@@ -16,7 +16,14 @@ from pathlib import Path
 LABEL = "mlx-gui.server"
 UNIT = "mlx-gui.service"
 COMMAND_SECONDS = 20
-CARRIED = ("HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "REDIS_URL")
+CARRIED = (
+    *("HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "REDIS_URL", "MLX_TRUST_REMOTE_CODE"),
+    *("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
+    *("PREFILL_STEP_SIZE", "MAX_KV_SIZE", "KV_BITS", "KV_GROUP_SIZE", "QUANTIZED_KV_START"),
+    *("PRELOAD_MODEL", "PRELOAD_ADAPTER", "MLX_VLM_PRELOAD_MODEL", "MLX_VLM_PRELOAD_ADAPTER"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    "SSL_CERT_FILE",
+)
 """Beside our own names: what a login shell may have set, and a service would not know."""
 
 

@@ -106,6 +106,8 @@ def describe_resident(one: Resident) -> dict[str, Any]:
         "loaded_at": one.loaded_at,
         "last_used_at": one.last_used_at,
         "memory_usage_gb": memory,
+        "memory_peak_gb": gb(one.measured_peak_bytes) or None,
+        "plan_error_percent": one.error_percent,
         "in_flight": one.in_flight,
         "waiting": one.waiting,
         "config": {"model_type": one.kind, "estimated_memory_gb": memory},

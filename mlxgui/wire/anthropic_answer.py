@@ -31,7 +31,12 @@ _STOP_REASONS: dict[FinishReason, str] = {
 }
 _ERROR_TYPES = {
     400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
     404: "not_found_error",
+    405: "invalid_request_error",
+    413: "request_too_large",
+    415: "invalid_request_error",
     504: "timeout_error",
     529: "overloaded_error",
 }

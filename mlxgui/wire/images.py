@@ -1,4 +1,5 @@
-"""/v1/images/generations (JSON) and /v1/images/edits (a form): pictures as base64.
+"""/v1/images/generations (JSON) and /v1/images/edits (a form): pictures as base64, or as data:
+addresses where an address is asked for: nothing is kept that another address could name.
 
 Source: OpenAI's API reference (images); width, height, steps, seed and guidance as the mlx-vlm
 server has them.
@@ -61,8 +62,9 @@ class EditForm(ImagesBody, kw_only=True):
     mask: bytes = b""
 
 
-class PictureOut(Struct):
-    b64_json: str
+class PictureOut(Struct, omit_defaults=True, kw_only=True):
+    b64_json: str = ""
+    url: str = ""
     width: int
     height: int
     seed: int
@@ -80,7 +82,7 @@ _known = fields.struct_fields(ImagesBody)
 
 # What a known parameter may be, as all that can be honoured.
 _ONLY: dict[str, tuple[Any, ...]] = {
-    "response_format": ("b64_json",),
+    "response_format": ("b64_json", "url"),
     "quality": ("auto", "standard"),
     "background": ("auto", "opaque"),
     "style": (),
@@ -91,7 +93,7 @@ _ONLY: dict[str, tuple[Any, ...]] = {
     "output_dir": (),
 }
 _INSTEAD = {
-    "response_format": "pictures are sent as b64_json",
+    "response_format": "pictures are sent as b64_json or url",
     "quality": "say steps instead",
     "background": "pictures here are opaque",
     "style": "say it in the prompt",
@@ -154,7 +156,13 @@ def _parsed(
         priority=asked.priority or 0,
     )
     warnings = [f"unknown parameter: {name}" for name in unknown]
-    return ParsedTask(model=asked.model, request=request, warnings=warnings)
+    options = asked.response_format or "b64_json"
+    return ParsedTask(model=asked.model, request=request, warnings=warnings, options=options)
+
+
+def _content(picture: Picture, wanted: str, format: PictureFormat) -> dict[str, str]:
+    text = base64.b64encode(picture.data).decode()
+    return {"url": f"data:image/{format};base64,{text}"} if wanted == "url" else {"b64_json": text}
 
 
 class Generations:
@@ -171,7 +179,12 @@ class Generations:
         document = Pictures(
             created=int(time.time()),
             data=[
-                PictureOut(base64.b64encode(one.data).decode(), one.width, one.height, one.seed)
+                PictureOut(
+                    **_content(one, parsed.options, parsed.request.format),
+                    width=one.width,
+                    height=one.height,
+                    seed=one.seed,
+                )
                 for one in sorted(pictures, key=lambda one: one.index)
             ],
             output_format=parsed.request.format,

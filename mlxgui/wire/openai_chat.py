@@ -14,7 +14,7 @@ from mlxgui.wire import EVENT_STREAM, JSON, Parsed, fields, openai_answer
 from mlxgui.wire.errors import openai_response
 from mlxgui.wire.openai_body import Body, NamedTool, StreamOptions
 from mlxgui.wire.openai_messages import messages_of, tools_of
-from mlxgui.wire.openai_sampling import sampling_of
+from mlxgui.wire.openai_sampling import adapter_of, sampling_of
 
 content_type, stream_type = JSON, EVENT_STREAM
 request_id_header = "x-request-id"
@@ -58,7 +58,7 @@ def parse(body: bytes) -> Parsed:
         model=given.model,
         request=request,
         stream=bool(given.stream),
-        adapter=given.adapters or given.adapter_path or "",
+        adapter=adapter_of(given.adapters, given.adapter_path),
         draft=given.draft_model or "",
         given=frozenset(sampling) | ({"max_tokens"} if max_tokens else set()),
         warnings=[f"unknown parameter: {n}" for n in fields.unknown_fields(body, _known)],
@@ -68,7 +68,7 @@ def parse(body: bytes) -> Parsed:
 
 def _refuse(given: Body) -> None:
     """Known parameters that no model here honours yet: never silently ignored."""
-    if given.top_logprobs and not given.logprobs:
+    if given.top_logprobs and (given.logprobs is None or given.logprobs is False):
         raise BadRequest("top_logprobs needs logprobs: true.", param="top_logprobs")
     if given.typical_p not in (None, 1):
         raise Unsupported("mlx-lm has no typical sampling; leave typical_p out.", param="typical_p")
@@ -77,10 +77,10 @@ def _refuse(given: Body) -> None:
 
 
 def _alternatives(given: Body) -> int:
-    """mlx-lm documents a number, OpenAI a switch beside `top_logprobs`."""
+    """mlx-lm documents a number, OpenAI a switch beside `top_logprobs`; that counts before it."""
     if given.logprobs is None or given.logprobs is False:
         return -1
-    if given.logprobs is True:
+    if given.top_logprobs is not None or given.logprobs is True:
         return given.top_logprobs or 0
     return int(given.logprobs)
 
@@ -101,7 +101,14 @@ def _template_kwargs(given: Body) -> dict[str, Any]:
 
 def _tool_choice(given: Body) -> str:
     choice = given.tool_choice or "auto"
-    return choice.function.name if isinstance(choice, NamedTool) else choice
+    if not isinstance(choice, NamedTool):
+        return choice
+    if choice.function.name in ("auto", "none", "required"):
+        raise BadRequest(
+            f"A function named “{choice.function.name}” cannot be chosen; give it another name.",
+            param="tool_choice",
+        )
+    return choice.function.name
 
 
 def _constraint(given: Body) -> Constraint | None:

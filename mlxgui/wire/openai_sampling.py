@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mlxgui.engine.errors import BadRequest
 from mlxgui.wire import fields
 from mlxgui.wire.openai_body import SamplingIn
 
@@ -24,3 +25,12 @@ def sampling_of(given: SamplingIn) -> dict[str, Any]:
         logit_bias=fields.token_biases(given.logit_bias) or None,
         seed=given.seed,
     )
+
+
+def adapter_of(adapters: str | None, adapter_path: str | None) -> str:
+    """mlx-lm's server has one name for it, mlx-vlm's the other. Raises BadRequest for two."""
+    if adapters and adapter_path and adapters != adapter_path:
+        raise BadRequest(
+            "adapters and adapter_path name two adapters; send one of them.", param="adapter_path"
+        )
+    return adapters or adapter_path or ""

@@ -18,7 +18,7 @@ from mlxgui.wire.openai_body import (
     Share,
     StreamOptions,
 )
-from mlxgui.wire.openai_sampling import sampling_of
+from mlxgui.wire.openai_sampling import adapter_of, sampling_of
 
 content_type, stream_type = JSON, EVENT_STREAM
 request_id_header = "x-request-id"
@@ -91,7 +91,7 @@ def parse(body: bytes) -> Parsed:
         request=requests[0],
         others=requests[1:],
         stream=bool(given.stream),
-        adapter=given.adapters or given.adapter_path or "",
+        adapter=adapter_of(given.adapters, given.adapter_path),
         given=frozenset(sampling) | ({"max_tokens"} if given.max_tokens is not None else set()),
         warnings=[f"unknown parameter: {n}" for n in fields.unknown_fields(body, _known)],
         options=given.stream_options or StreamOptions(),

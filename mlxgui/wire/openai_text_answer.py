@@ -60,12 +60,13 @@ def _number(token: TokenProb) -> float | None:
 
 
 def _best(token: TokenProb) -> dict[str, float] | None:
-    """The likeliest tokens, and the one that was drawn."""
+    """The likeliest tokens, and the one that was drawn. Of two that read alike, such as halves of
+    letters, the drawn one counts, then the likelier."""
     if math.isnan(token.logprob):
         return None
-    found = {other.text: other.logprob for other in token.alternatives}
-    found.setdefault(token.text, token.logprob)
-    return found
+    found = {other.text: other.logprob for other in reversed(token.alternatives)}
+    best = dict(reversed(found.items()))
+    return best | {token.text: token.logprob}
 
 
 def complete(parsed: Parsed, reply: Reply) -> bytes:

@@ -19,7 +19,7 @@ MAX_BYTES = 20 << 20
 """Of one image or clip, decoded."""
 
 IMAGE_FORMATS = "PNG, JPEG, WebP, GIF, BMP and TIFF"
-AUDIO_FORMATS = "WAV, MP3, FLAC and OGG"
+AUDIO_FORMATS = "WAV, MP3, FLAC, OGG, M4A, AAC and WebM"
 _TEXT_TYPES = ("text", "input_text", "output_text")
 _IMAGE_TYPES = ("image_url", "input_image", "image")
 
@@ -38,6 +38,8 @@ _SOUNDS = [
     (b"ID3", 0, "MP3"),
     (b"fLaC", 0, "FLAC"),
     (b"OggS", 0, "OGG"),
+    (b"ftyp", 4, "MP4"),
+    (b"\x1aE\xdf\xa3", 0, "WebM"),
 ]
 _OTHERS = [
     (b"%PDF", 0, "PDF"),
@@ -45,9 +47,6 @@ _OTHERS = [
     (b"\x1f\x8b", 0, "gzip"),
     (b"ftypavif", 4, "AVIF"),
     (b"ftyphei", 4, "HEIC"),
-    (b"ftypM4A", 4, "M4A"),
-    (b"ftyp", 4, "MP4"),
-    (b"\x1aE\xdf\xa3", 0, "WebM"),
     (b"<svg", 0, "SVG"),
     (b"<?xml", 0, "XML"),
     (b"<!DOCTYPE", 0, "HTML"),
@@ -164,7 +163,7 @@ def image_from_base64(text: str, param: str, media_type: str = "") -> ImagePart:
 def audio_from_base64(text: str, param: str, format: str = "") -> AudioPart:
     """`format` is what the client calls it; it is named where the content is no known audio."""
     data = _of_data_url(text, param) if text[:5].lower() == "data:" else _decoded(text, param)
-    if not _name(data, _SOUNDS) and not _is_bare_mp3(data):
+    if _name(data, _OTHERS) or not (_name(data, _SOUNDS) or _is_bare(data)):
         raise BadRequest(f"{_what(data, format)} Send {AUDIO_FORMATS}.", param=param)
     return AudioPart(data)
 
@@ -200,7 +199,7 @@ def _decoded(text: str, param: str) -> bytes:
 
 
 def _too_large(size: int) -> str:
-    return f"This has {size / (1 << 20):.1f} MB; at most {MAX_BYTES >> 20} MB are accepted."
+    return f"This has {size:,} bytes; at most 20 MB ({MAX_BYTES:,} bytes) are accepted."
 
 
 def _what(data: bytes, claimed: str) -> str:
@@ -208,7 +207,7 @@ def _what(data: bytes, claimed: str) -> str:
     if not data:
         return "This is empty."
     known = _IMAGES + _SOUNDS
-    found = _name(data, _OTHERS) or _name(data, known) or ("MP3" if _is_bare_mp3(data) else "")
+    found = _name(data, _OTHERS) or _name(data, known) or ("MP3" if _is_bare(data) else "")
     said = f" (called {claimed[:40]})" if claimed else ""
     return f"This is {found or 'of an unknown format'}{said}, which cannot be read here."
 
@@ -221,6 +220,9 @@ def _name(data: bytes, table: list[tuple[bytes, int, str]]) -> str:
     return ""
 
 
-def _is_bare_mp3(data: bytes) -> bool:
-    """MPEG layer III without an ID3 header: eleven bits of ones, then version and layer."""
-    return len(data) > 2 and data[0] == 0xFF and data[1] & 0xE6 == 0xE2
+def _is_bare(data: bytes) -> bool:
+    """MPEG layer III without an ID3 header, or AAC in frames: twelve bits of ones, then the layer.
+    MPEG 2.5 has only eleven."""
+    if len(data) < 3 or data[0] != 0xFF:
+        return False
+    return data[1] & 0xE6 == 0xE2 or data[1] & 0xF6 == 0xF0

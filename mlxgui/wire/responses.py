@@ -10,6 +10,7 @@ from mlxgui.wire import EVENT_STREAM, JSON, Parsed, fields, responses_answer
 from mlxgui.wire.errors import openai_response
 from mlxgui.wire.responses_body import Body, CountBody, ItemIn, NamedTool
 from mlxgui.wire.responses_items import messages_of
+from mlxgui.wire.responses_tools import FREE_TEXT, flat, full_name, told_of, unenforced
 
 content_type, stream_type = JSON, EVENT_STREAM
 request_id_header = "x-request-id"
@@ -39,9 +40,6 @@ def read(body: bytes) -> Body:
     for name, why in _REFUSED.items():
         if getattr(given, name) not in (None, [], {}):
             raise Unsupported(why, param=name)
-    if given.background and given.stream:
-        raise Unsupported("A background response cannot be streamed; ask for it by its id.",
-                          param="background")  # fmt: skip
     if given.background and given.store is False:
         raise BadRequest("A background response must be stored.", param="store")
     if given.input is None:
@@ -85,7 +83,7 @@ def parsed_with(given: Body, items: list[ItemIn], warnings: list[str]) -> Parsed
         stream=bool(given.stream),
         adapter=given.adapter_path or "",
         given=frozenset(sampling) | ({"max_tokens"} if given.max_output_tokens else set()),
-        warnings=warnings,
+        warnings=[*warnings, *unenforced(given.tools or [])],
         options=responses_answer.Options(given),
     )
 
@@ -108,6 +106,7 @@ def prompt_of(given: CountBody, items: list[ItemIn]) -> GenerationRequest:
         parallel_tool_calls=given.parallel_tool_calls is not False,
         constraint=_constraint(given),
         enable_thinking=thinking,
+        image_size=given.resize_shape or [],
         template_kwargs=_template_kwargs(given, effort),
     )
 
@@ -136,15 +135,18 @@ def _choice(given: CountBody) -> tuple[str, list[Tool]]:
 
 
 def _tools(given: CountBody) -> list[Tool]:
-    for i, tool in enumerate(given.tools or []):
-        if tool.type != "function":
+    found = []
+    for namespace, tool, where in flat(given.tools):
+        if tool.type not in ("function", "custom"):
             raise Unsupported(
                 f"Tools of type “{tool.type}” run on OpenAI's servers; use functions.",
-                param=f"tools[{i}].type",
+                param=f"{where}.type",
             )
         if not tool.name:
-            raise BadRequest("A function needs a name.", param=f"tools[{i}].name")
-    return [Tool(t.name, t.description or "", t.parameters or {}) for t in given.tools or []]
+            raise BadRequest("A tool needs a name.", param=f"{where}.name")
+        takes = FREE_TEXT if tool.type == "custom" else tool.parameters or {}
+        found.append(Tool(full_name(namespace, tool.name), told_of(tool), takes))
+    return found
 
 
 def _constraint(given: CountBody) -> Constraint | None:

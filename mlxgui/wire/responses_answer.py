@@ -12,6 +12,7 @@ from mlxgui.wire import Parsed
 from mlxgui.wire.errors import openai_error
 from mlxgui.wire.reply import Reply
 from mlxgui.wire.responses_body import Body
+from mlxgui.wire.responses_tools import flat, full_name
 from mlxgui.wire.responses_writer import Said, Writer
 from mlxgui.wire.sse import named
 
@@ -96,6 +97,9 @@ class ResponseEncoder:
             self.response["id"],
             has_summary=_summary(given) is not None,
             is_sealed="reasoning.encrypted_content" in (given.include or []),
+            tools={
+                full_name(space, tool.name): (space, tool) for space, tool, _ in flat(given.tools)
+            },
         )
         self._reason = "stop"
         self._number = 0
@@ -103,9 +107,8 @@ class ResponseEncoder:
     def feed(self, event: Event) -> bytes:
         match event:
             case Started():
-                whole = {"response": self.response}
-                said = [("response.created", whole), ("response.in_progress", whole)]
-                return self._frames(said)
+                new = ["response.created"] if not self._number else []
+                return self._states([*new, "response.in_progress"])
             case Finished(reason):
                 self._reason = reason
                 return b""
@@ -114,12 +117,19 @@ class ResponseEncoder:
             case _:
                 return self._frames(self._writer.feed(event))
 
+    def queue(self) -> bytes:
+        """Before anything else, where the response waits for its turn in the background."""
+        return self._states(["response.created", "response.queued"])
+
     def fail(self, error: Exception) -> bytes:
         shown: Any = openai_error(error)["error"]
         said = self._writer.close(is_whole=False)
         self.response["status"] = "failed"
         self.response["error"] = {"code": "server_error", "message": shown["message"]}
         return self._frames([*said, ("response.failed", {"response": self.response})])
+
+    def _states(self, names: list[str]) -> bytes:
+        return self._frames([(name, {"response": self.response}) for name in names])
 
     def _end(self, usage: Usage) -> list[Said]:
         is_whole = self._reason != "length"

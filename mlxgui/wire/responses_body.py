@@ -11,10 +11,12 @@ from mlxgui.wire.openai_body import (
     MAX_ALTERNATIVES,
     MAX_MESSAGES,
     Count,
+    ImageSize,
     Penalty,
     Positive,
     Seed,
     Share,
+    ToolCallIn,
 )
 from mlxgui.wire.parts import PartIn
 
@@ -34,36 +36,64 @@ Includable = Literal[
 
 
 class ItemIn(Struct, kw_only=True, omit_defaults=True):
-    """Any item of `input`: a message (with or without its type), a function's call or output, a
+    """Any item of `input`: a message (with or without its type), a tool's call or output, a
     thought, or a reference to an item that is stored here."""
 
     type: Literal[
-        "message", "function_call", "function_call_output", "reasoning", "item_reference"
+        "message",
+        "function_call",
+        "function_call_output",
+        "custom_tool_call",
+        "custom_tool_call_output",
+        "reasoning",
+        "item_reference",
     ] = "message"
     id: Id | None = None
     status: str | None = None
-    role: Literal["user", "assistant", "system", "developer"] | None = None
+    role: Literal["user", "assistant", "system", "developer", "tool"] | None = None
     content: str | list[PartIn] | None = None
     call_id: str | None = None
     name: str | None = None
+    namespace: str | None = None
+    """Where the called tool is one of a namespace's."""
     arguments: str | None = None
+    input: str | None = None
+    """Of a custom tool's call."""
     output: str | list[PartIn] | None = None
     summary: list[PartIn] | None = None
     encrypted_content: str | None = None
+    # Of messages as chat has them, which the mlx-vlm server takes here too.
+    tool_calls: list[ToolCallIn] | None = None
+    tool_call_id: Id | None = None
 
 
-class ToolIn(Struct, kw_only=True, omit_defaults=True):
+class ToolFormat(Struct, kw_only=True, omit_defaults=True):
+    """Of a custom tool's input."""
+
+    type: Literal["text", "grammar"]
+    syntax: Literal["lark", "regex"] | None = None
+    definition: str | None = None
+
+
+class OneToolIn(Struct, kw_only=True, omit_defaults=True):
     type: str
     name: Annotated[str, Meta(max_length=256)] = ""
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+    format: ToolFormat | None = None
+
+
+class ToolIn(OneToolIn, kw_only=True, omit_defaults=True):
+    """A tool, or a namespace of several."""
+
+    tools: list[OneToolIn] | None = None
 
 
 class NamedTool(Struct, kw_only=True, omit_defaults=True):
-    """One function by name, or the few of `tools` that may be called."""
+    """One tool by name, or the few of `tools` that may be called."""
 
-    type: Literal["function", "allowed_tools"]
+    type: Literal["function", "custom", "allowed_tools"]
     name: str = ""
     mode: Literal["auto", "required"] = "auto"
     tools: list[dict[str, Any]] = []
@@ -103,6 +133,7 @@ class CountBody(Struct, kw_only=True):
     truncation: Literal["auto", "disabled"] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     enable_thinking: bool | None = None
+    resize_shape: ImageSize | None = None
     adapter_path: str | None = None
 
 

@@ -8,6 +8,7 @@ from mlxgui.engine.errors import BadRequest
 from mlxgui.engine.types import ImagePart, Message, Part, TextPart, ToolCallRecord
 from mlxgui.wire.parts import PartIn, part_from_openai
 from mlxgui.wire.responses_body import ItemIn
+from mlxgui.wire.responses_tools import arguments_of, full_name
 
 SEALED = "mlxgui1."
 """Before a thought that a client keeps for us: plain base64, since there is nothing to hide."""
@@ -50,8 +51,16 @@ class _Turns:
                 if not item.call_id or not item.name:
                     raise BadRequest("A function_call needs call_id and name.", param=param)
                 arguments = item.arguments or "{}"
-                self._calls.append(ToolCallRecord(item.call_id, item.name, arguments))
-            case "function_call_output":
+                name = full_name(item.namespace, item.name)
+                self._calls.append(ToolCallRecord(item.call_id, name, arguments))
+            case "custom_tool_call":
+                if not item.call_id or not item.name or item.input is None:
+                    said = "A custom_tool_call needs call_id, name and input."
+                    raise BadRequest(said, param=param)
+                arguments = arguments_of(item.input)
+                name = full_name(item.namespace, item.name)
+                self._calls.append(ToolCallRecord(item.call_id, name, arguments))
+            case "function_call_output" | "custom_tool_call_output":
                 self._flush()
                 self._result(item, param)
             case "item_reference":
@@ -67,6 +76,10 @@ class _Turns:
         if item.role is None:
             raise BadRequest("A message needs a role.", param=f"{param}.role")
         content = _content(item.content, f"{param}.content")
+        if item.role == "tool":
+            self._flush()
+            self._messages.append(Message("tool", content, tool_call_id=item.tool_call_id or ""))
+            return
         if item.role != "assistant":
             self._flush()
             self._messages.append(Message(item.role, content))
@@ -74,11 +87,15 @@ class _Turns:
         if self._content or self._calls:
             self._flush()
         self._content = content
+        self._calls += [
+            ToolCallRecord(call.id, call.function.name, call.function.arguments)
+            for call in item.tool_calls or []
+        ]
 
     def _result(self, item: ItemIn, param: str) -> None:
-        """A function's output; its images follow as the user's own."""
+        """A tool's output; its images follow as the user's own."""
         if not item.call_id or item.output is None:
-            raise BadRequest("A function_call_output needs call_id and output.", param=param)
+            raise BadRequest(f"A {item.type} needs call_id and output.", param=param)
         content = _content(item.output, f"{param}.output")
         if isinstance(content, str):
             self._messages.append(Message("tool", content, tool_call_id=item.call_id))

@@ -3,7 +3,9 @@
 from typing import Any
 
 from mlxgui.engine.types import Event, Logprobs, Text, Thinking, TokenProb, ToolCall
+from mlxgui.wire.responses_body import OneToolIn
 from mlxgui.wire.responses_items import seal
+from mlxgui.wire.responses_tools import text_of
 
 Said = tuple[str, dict[str, Any]]
 """An event's name, and what it says beside type and number."""
@@ -17,6 +19,8 @@ class Writer:
         response_id: every item's id is made from it, so that an item can be found by its own.
         has_summary: thoughts are told as a summary, which clients show, instead of as raw text.
         is_sealed: thoughts also come in a form that a client can keep and send back.
+        tools: namespace and tool by the name that the model knows. A custom tool's input is a text,
+            which comes in one piece: it is known when the model has written all of its arguments.
     """
 
     def __init__(
@@ -26,11 +30,13 @@ class Writer:
         *,
         has_summary: bool = False,
         is_sealed: bool = False,
+        tools: dict[str, tuple[str, OneToolIn]] | None = None,
     ) -> None:
         self._output = output
         self._id = response_id.removeprefix("resp_")
         self._has_summary = has_summary
         self._is_sealed = is_sealed
+        self._tools = tools or {}
         self._kind = ""
         self._text: list[str] = []
         self._probs: list[dict[str, Any]] = []
@@ -47,6 +53,9 @@ class Writer:
                 return [*said, self._delta(f"response.{about}.delta", text)]
             case ToolCall():
                 said = self._open(f"call {event.position}", lambda: self._call(event))
+                if "input" in self._output[-1]:
+                    self._text.append(event.arguments)
+                    return said
                 name = "response.function_call_arguments.delta"
                 return [*said, self._delta(name, event.arguments)] if event.arguments else said
             case Logprobs(tokens):
@@ -65,6 +74,13 @@ class Writer:
             said = self._end_message(item, text)
         elif kind == "reasoning":
             said = self._end_reasoning(item, text)
+        elif "input" in item:
+            item["input"] = text_of(text)
+            event = "response.custom_tool_call_input"
+            said = [
+                self._of_item(f"{event}.delta", {"delta": item["input"]}),
+                self._of_item(f"{event}.done", {"input": item["input"]}),
+            ]
         else:
             item["arguments"] = text or "{}"
             about = {"arguments": item["arguments"], "name": item["name"]}
@@ -111,13 +127,16 @@ class Writer:
         return item, lambda: [self._of_part(f"response.{name}.added", {"part": part})]
 
     def _call(self, call: ToolCall) -> tuple[dict[str, Any], Any]:
+        namespace, tool = self._tools.get(call.name, ("", None))
+        is_free = tool is not None and tool.type == "custom"
         item = {
-            "id": self._item_id("fc"),
-            "type": "function_call",
+            "id": self._item_id("ctc" if is_free else "fc"),
+            "type": "custom_tool_call" if is_free else "function_call",
             "status": "in_progress",
             "call_id": call.id,
-            "name": call.name,
-            "arguments": "",
+            "name": tool.name if tool else call.name,
+            **({"namespace": namespace} if namespace else {}),
+            "input" if is_free else "arguments": "",
         }
         return item, list
 

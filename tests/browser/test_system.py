@@ -33,6 +33,23 @@ def test_nothing_is_wider_than_the_screen(page: Page, width: int) -> None:
 
 
 @pytest.mark.model
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_model_can_be_unloaded_without_scrolling_sideways(
+    page: Page, server: LiveServer, width: int
+) -> None:
+    assert server.ask("/v1/chat/completions", "POST", HELLO).status == 200
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto("/system/")
+    expect(page.get_by_role("button", name="Unload starter")).to_be_visible()
+    box = page.get_by_role("button", name="Unload starter").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    wrap = page.locator(".models-now .table-wrap")
+    assert wrap.evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
+@pytest.mark.model
 def test_a_model_is_unloaded_and_the_server_restarts(browser: Browser, tmp_path: Path) -> None:
     with LiveServer(tmp_path / "home") as live:
         assert live.ask("/v1/chat/completions", "POST", HELLO).status == 200

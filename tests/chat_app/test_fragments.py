@@ -6,7 +6,8 @@ import pytest
 
 from chat_app.fragments import Frames, difference, key_of
 from chat_app.models import Conversation
-from chat_app.replies import Reply
+from chat_app.replies import Reply, cache_note
+from mlxgui.engine.types import CacheUse
 from tests.factories import make_conversation, make_message
 
 pytestmark = pytest.mark.django_db
@@ -92,3 +93,16 @@ def test_a_message_whose_state_changed_is_replaced() -> None:
     entries = conversation.path()
     assert swaps(difference(old, entries)) == [f"m{reply.pk}"]
     assert difference(old, entries, skip=reply.pk) == ""
+
+
+def test_how_far_the_prompt_was_reused_and_why_stands_under_the_reply() -> None:
+    frames, reply = following(make_conversation("Hello"))
+    frames.first()
+    use = CacheUse(7, "memory", "volatile_header", "A few words change.", 7, "N<w>", "Y")
+    reply.message.prompt_tokens, reply.message.cached_tokens = 40, use.cached_tokens
+    reply.message.cache_note = cache_note(use)
+    reply.message.content = "Hello."
+    reply.message.finish("stop")
+    html = frames.last()
+    assert "7 of 40 tokens were reused. A few words change." in html
+    assert "It parts at token 7: “N&lt;w&gt;” where “Y” was before." in html

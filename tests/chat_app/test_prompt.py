@@ -1,6 +1,6 @@
 import pytest
 
-from chat_app.prompt import request_for
+from chat_app.prompt import CHAT_PRIORITY, request_for
 from mlxgui.engine.types import Message as Turn
 from models_app.models import Source
 from tests.factories import make_conversation, make_message, make_model
@@ -26,7 +26,7 @@ def test_the_request_holds_the_path_the_system_prompt_and_the_choices() -> None:
     ]
     sampling = request.sampling
     assert (sampling.temperature, sampling.top_p, sampling.seed) == (0.2, 0.9, 7)
-    assert (request.max_tokens, request.priority) == (50, 10)
+    assert (request.max_tokens, request.priority) == (50, CHAT_PRIORITY)
 
 
 def test_other_branches_are_not_sent() -> None:

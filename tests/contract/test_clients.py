@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import importlib
+import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +136,59 @@ def test_litellm_speaks_anthropics_and_ollamas_dialects(litellm: Any, served: Li
         assert "make run" in said.choices[0].message.content, name
 
 
+WEATHER: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "parameters": {
+            "type": "object",
+            "required": ["city"],
+            "properties": {"city": {"enum": ["Rome", "Paris"]}},
+        },
+    },
+}
+
+
+def test_litellm_calls_tools_keeps_to_a_schema_and_sees(litellm: Any, url: str) -> None:
+    plain = {"api_base": url, "api_key": "any", "model": "openai/tiny-text", "max_tokens": 200}
+    hi = [{"role": "user", "content": "Hi"}]
+    said = litellm.completion(messages=hi, tools=[WEATHER], tool_choice="required", **plain)
+    call = said.choices[0].message.tool_calls[0].function
+    assert call.name == "get_weather" and "city" in json.loads(call.arguments)
+    said = litellm.completion(messages=hi, response_format=Person, **plain)
+    assert Person.model_validate_json(said.choices[0].message.content)
+    parts = [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": PNG}}]
+    plain |= {"model": "openai/tiny-vision", "max_tokens": 4}
+    seen = litellm.completion(messages=[{"role": "user", "content": parts}], **plain)
+    assert seen.usage.prompt_tokens > 10
+
+
+def test_litellm_streams_and_is_refused_in_every_dialect(litellm: Any, served: LiveServer) -> None:
+    asked = {"messages": [{"role": "user", "content": HOW}], "temperature": 0, "max_tokens": 60}
+    for prefix in ("anthropic", "ollama_chat"):
+        plain = {"api_base": served.url, "api_key": "any", "num_retries": 0, **asked}
+        chunks = litellm.completion(model=f"{prefix}/starter", stream=True, **plain)
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+        assert "make run" in text, prefix
+        refused = (litellm.NotFoundError, litellm.APIConnectionError)  # as it words Ollama's
+        with pytest.raises(refused, match="'nobody' not found"):
+            litellm.completion(model=f"{prefix}/nobody", **plain)
+
+
+# -- Ollama's own client, for what the others need a second model for ------------------------------
+
+
+def test_ollamas_client_sees_a_picture(served: LiveServer) -> None:
+    with imported("ollama").Client(host=served.url) as llama:
+        asked = {"role": "user", "content": "What?", "images": [picture(1, 64, 48)]}
+        options = {"num_predict": 4, "temperature": 0}
+        seen = llama.chat("tiny-vision", [asked], options=options)
+        blind = llama.chat("tiny-vision", [{**asked, "images": None}], options=options)
+        assert seen.prompt_eval_count > blind.prompt_eval_count
+        lines = list(llama.chat("tiny-vision", [asked], options=options, stream=True))
+        assert "".join(line.message.content or "" for line in lines) == seen.message.content
+
+
 # -- instructor -----------------------------------------------------------------------------------
 
 
@@ -182,3 +236,25 @@ async def test_pydantic_ai_answers_streams_and_gets_objects(url: str, kind: str)
         for output in (Person, native(Person)):
             made = agent(model, output_type=output, model_settings=settings)
             assert isinstance((await made.run("Somebody")).output, Person)
+
+
+@pytest.mark.parametrize("kind", ["OpenAIChatModel", "OpenAIResponsesModel"])
+async def test_pydantic_ai_sees_and_is_told_what_is_wrong(url: str, kind: str) -> None:
+    whole = imported("pydantic_ai")
+    asked = ["What?", whole.BinaryContent(picture(1, 64, 48), media_type="image/png")]
+    async with pydantic_model(url, "tiny-vision", kind) as model:
+        seen = await whole.Agent(model, model_settings={"max_tokens": 16}).run(asked)
+        assert seen.usage.input_tokens > 10
+    async with pydantic_model(url, "nobody", kind) as model:
+        with pytest.raises(imported("pydantic_ai.exceptions").ModelHTTPError) as caught:
+            await whole.Agent(model).run("Hello")
+        assert caught.value.status_code == 404
+
+
+async def test_pydantic_ai_embeds(url: str) -> None:
+    kind = imported("pydantic_ai.embeddings.openai").OpenAIEmbeddingModel
+    provider = imported("pydantic_ai.providers.openai").OpenAIProvider
+    async with imported("openai").AsyncOpenAI(base_url=url, api_key="any", max_retries=0) as api:
+        model = kind("lexicon", provider=provider(openai_client=api))
+        found = await imported("pydantic_ai").Embedder(model).embed_documents(["a cat", "a dog"])
+        assert len(found.embeddings) == 2

@@ -1,12 +1,14 @@
 """MLX-GUI's document, example by example: sent as documented, answered as documented."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mlxgui.wire import native_text
 from tests.contract.documented import differences
 from tests.hub import Hub
 from tests.live import LiveServer
@@ -103,12 +105,18 @@ GETS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def documented(tmp_path_factory: pytest.TempPathFactory, text_model: Path) -> Iterator[LiveServer]:
-    """A server with the starter model in memory, another model, and a small hub."""
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("documents-home")
+
+
+@pytest.fixture(scope="module")
+def documented(home: Path, text_model: Path) -> Iterator[LiveServer]:
+    """A server with the starter model in memory, three others, and a small hub."""
+    for name in ("kept", "gone"):
+        shutil.copytree(text_model, home / "models" / name)
     with Hub() as hub:
         for name, repository in hub_models().items():
             hub.add(name, **repository)
-        home = tmp_path_factory.mktemp("documents-home")
         with LiveServer(home, text_model, HF_ENDPOINT=hub.url) as live:
             assert live.send("POST", "/v1/models/starter/load")[0] == 200
             yield live
@@ -210,3 +218,71 @@ def test_a_model_is_loaded_unloaded_and_deleted_as_documented(documented: LiveSe
     shape = {"message": f"{name} deleted successfully", "status": "deleted"}
     assert status == 200 and shape.items() <= answer.items()
     assert isinstance(answer["removed_files"], bool)
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_every_documented_setting_is_written_and_refuses_another_type(
+    documented: LiveServer, key: str
+) -> None:
+    now = documented.get("/v1/settings")[key]
+    put = documented.send("PUT", f"/v1/settings/{key}", {"value": now})
+    assert put[0] == 200 and {"key": key, "value": now, "updated": True}.items() <= put[1].items()
+    status, answer = documented.send("PUT", f"/v1/settings/{key}", {"value": {"no": "such"}})
+    assert status == 400 and "value" in answer["detail"]
+    assert documented.get("/v1/settings")[key] == now
+
+
+@pytest.mark.parametrize("sort", ["downloads", "likes", "created", "updated"])
+def test_discovery_takes_every_documented_order(documented: LiveServer, sort: str) -> None:
+    found = documented.get(f"/v1/discover/models?sort={sort}&limit=20")
+    assert len(found["models"]) == found["total"] > 1
+    assert documented.get("/v1/discover/compatible?max_memory_gb=0.0001")["models"] == []
+
+
+def test_what_generate_leaves_out_has_the_documented_defaults(documented: LiveServer) -> None:
+    assert native_text.defaults["max_tokens"] == 8192
+    path = "/v1/models/starter/generate"
+    bare = {"prompt": "Once", "max_tokens": 8}
+    spelt = {
+        **bare, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0,
+        "repetition_context_size": 20, "seed": None,
+    }  # fmt: skip
+    texts = [documented.send("POST", path, asked)[1]["text"] for asked in (bare, spelt)]
+    assert texts[0] == texts[1]
+
+
+def test_generate_refuses_as_documented(documented: LiveServer) -> None:
+    path = "/v1/models/starter/generate"
+    wrong: list[dict[str, Any]] = [
+        {}, {"prompt": 1}, {"prompt": "x", "max_tokens": 16385}, {"prompt": "x", "max_tokens": 0},
+        {"prompt": "x", "temperature": -1}, {"prompt": "x", "top_p": 2},
+        {"prompt": "x", "top_k": -1}, {"prompt": "x", "repetition_penalty": -1},
+    ]  # fmt: skip
+    for asked in wrong:
+        status, answer = documented.send("POST", path, asked)
+        assert (status, set(answer)) == (400, {"detail"}), asked
+    status, answer = documented.send("POST", "/v1/models/none/generate", {"prompt": "x"})
+    assert (status, answer) == (404, {"detail": "Model 'none' not found"})
+
+
+def test_a_text_is_completed_in_openais_shape(documented: LiveServer) -> None:
+    asked = {"model": "starter", "prompt": "Once upon a time", "max_tokens": 5}
+    status, answer = documented.send("POST", "/v1/completions", asked)
+    usage = {"prompt_tokens": 12, "completion_tokens": 88, "total_tokens": 100}
+    shape = {
+        "id": "", "object": "text_completion", "created": 1, "model": "", "usage": usage,
+        "choices": [{"index": 0, "text": "", "finish_reason": ""}],
+    }  # fmt: skip
+    assert (status, differences(shape, answer)) == (200, [])
+
+
+def test_deleting_a_model_removes_its_files_unless_told_otherwise(
+    documented: LiveServer, home: Path
+) -> None:
+    """The last two lines of the document's workflow."""
+    for name, query, is_there in (("kept", "?remove_files=false", True), ("gone", "", False)):
+        status, answer = documented.send("DELETE", f"/v1/models/{name}{query}")
+        assert (status, answer["status"]) == (200, "deleted")
+        assert answer["removed_files"] is not is_there
+        assert (home / "models" / name).exists() is is_there
+        assert documented.ask(f"/v1/models/{name}").status == 404

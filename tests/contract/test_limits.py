@@ -13,15 +13,45 @@ from mlxgui.system.uploads import BODY_BYTES
 from tests.live import LiveServer
 from tests.server import Answer
 
+pytestmark = pytest.mark.server
+
 CHAT = {"model": "starter", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3}
 SHAPES = [
     ("/v1/chat/completions", "openai"),
     ("/chat/completions", "openai"),
-    ("/v1/messages", "anthropic"),
+    ("/v1/completions", "openai"),
     ("/v1/responses", "openai"),
+    ("/v1/responses/input_tokens", "openai"),
+    ("/v1/embeddings", "openai"),
+    ("/v1/rerank", "openai"),
+    ("/v1/tokenize", "openai"),
+    ("/v1/audio/speech", "openai"),
+    ("/v1/images/generations", "openai"),
+    ("/v1/messages", "anthropic"),
+    ("/v1/messages/count_tokens", "anthropic"),
+    ("/api/chat", "ollama"),
+    ("/api/generate", "ollama"),
+    ("/api/embed", "ollama"),
+    ("/api/show", "ollama"),
+    ("/api/engine/chat", "detail"),
+    ("/api/engine/predict", "detail"),
     ("/api/engine/models/load", "detail"),
+    ("/v1/models/starter/generate", "detail"),
+    ("/v1/models/install", "openai"),
     ("/v1/cache/warm", "openai"),
 ]
+BODIES = [
+    (b'{"model": NaN}', "not valid JSON"),
+    (b'{"model": Infinity}', "not valid JSON"),
+    (b'{"model": "\xff", "model_id": "\xff", "prompt": "\xff"}', "not valid JSON"),
+    (b'{"model": "\\ud800"}', "not valid JSON"),
+    (b'{"model": ', "not valid JSON"),
+    (b"", "not valid JSON"),
+    (b"[1]", "Expected `object`"),
+    (b"null", "Expected `object`"),
+    (b'{"a": ' + b"[" * 200 + b"]" * 200 + b"}", "nested more than 100"),
+]
+EMPTY_IS_AN_OBJECT = ("/api/engine/models/load", "/v1/models/install")
 
 
 def check(answer: Answer, status: int, shape: str) -> str:
@@ -31,6 +61,9 @@ def check(answer: Answer, status: int, shape: str) -> str:
     if shape == "anthropic":
         assert set(body) == {"type", "error"} and body["type"] == "error"
         return str(body["error"]["message"])
+    if shape == "ollama":
+        assert set(body) == {"error"}
+        return str(body["error"])
     if shape == "openai":
         assert {"message", "type", "param", "code"} <= set(body["error"])
     return str(body["detail"])
@@ -49,25 +82,11 @@ def post(
 
 
 @pytest.mark.parametrize(("path", "shape"), SHAPES)
-@pytest.mark.parametrize(
-    ("body", "says"),
-    [
-        (b'{"model": NaN}', "not valid JSON"),
-        (b'{"model": Infinity}', "not valid JSON"),
-        (b'{"model": "\xff", "model_id": "\xff"}', "not valid JSON"),
-        (b'{"model": "\\ud800"}', "not valid JSON"),
-        (b'{"model": ', "not valid JSON"),
-        (b"", "not valid JSON"),
-        (b"[1]", "Expected `object`"),
-        (b'{"a": ' + b"[" * 200 + b"]" * 200 + b"}", "nested more than 100"),
-    ],
-)
-def test_what_is_not_a_json_object_is_a_400(
-    server: LiveServer, path: str, shape: str, body: bytes, says: str
-) -> None:
-    if body == b"" and path.startswith("/api/engine"):
-        says = "model_id"  # an empty body is an empty object there
-    assert says in check(post(server, path, body), 400, shape)
+def test_what_is_not_a_json_object_is_a_400(server: LiveServer, path: str, shape: str) -> None:
+    for body, says in BODIES:
+        if body == b"" and path in EMPTY_IS_AN_OBJECT:
+            says = "model_id"
+        assert says in check(post(server, path, body), 400, shape), body[:20]
 
 
 @pytest.mark.parametrize(("path", "shape"), SHAPES)
@@ -105,11 +124,72 @@ def test_json_is_read_as_curl_sends_it_and_with_keys_twice(server: LiveServer) -
     assert answer.json()["usage"]["completion_tokens"] == 2
 
 
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/v1/chat/completions", "messages"),
+        ("/v1/messages", "messages"),
+        ("/v1/responses", "input"),
+        ("/api/chat", "messages"),
+        ("/api/engine/chat", "messages"),
+    ],
+)
+def test_too_many_messages_are_refused(server: LiveServer, path: str, field: str) -> None:
+    many = {"model": "starter", "model_id": "starter", "max_tokens": 3}
+    body = json.dumps({**many, field: CHAT["messages"] * 5000}).encode()  # type: ignore[operator]
+    assert field in check(post(server, path, body), 400, dict(SHAPES)[path])
+
+
+def test_anthropics_errors_have_its_own_types(server: LiveServer) -> None:
+    def kind(answer: Answer) -> str:
+        return str(answer.json()["error"]["type"])
+
+    path = "/v1/messages"
+    assert kind(post(server, path, b"{")) == "invalid_request_error"
+    assert kind(post(server, path, b"<x/>", "application/xml")) == "invalid_request_error"
+    assert kind(server.ask(path)) == "invalid_request_error"
+    assert kind(post(server, path, b"{}", Origin="https://evil.example")) == "permission_error"
+    nobody = json.dumps({**CHAT, "model": "nobody"}).encode()
+    assert kind(post(server, path, nobody)) == "not_found_error"
+
+
+# -- fields that nobody knows ---------------------------------------------------------------------
+
+IGNORING: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": CHAT,
+    "/v1/messages": CHAT,
+    "/v1/completions": {"model": "starter", "prompt": "a", "max_tokens": 2},
+    "/v1/responses": {"model": "starter", "input": "a", "max_output_tokens": 16},
+    "/v1/tokenize": {"model": "starter", "text": "a"},
+    "/v1/models/starter/generate": {"prompt": "a", "max_tokens": 2},
+    "/v1/cache/warm": {"model": "starter", "messages": CHAT["messages"]},
+    "/v1/manager/models/starter/priority": {"priority": 1},
+    "/api/chat": {"model": "starter", "messages": CHAT["messages"], "stream": False},
+    "/api/generate": {"model": "starter", "prompt": "a", "options": {"num_predict": 2}},
+    "/api/show": {"model": "starter"},
+    "/api/engine/chat": {"model_id": "starter", "messages": CHAT["messages"], "max_tokens": 2},
+    "/api/engine/predict": {"model_id": "starter", "prompt": "a", "max_tokens": 2},
+    "/api/engine/models/load": {"model_id": "starter"},
+}
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("path", IGNORING)
+def test_a_misspelt_field_is_ignored_and_listed(server: LiveServer, path: str) -> None:
+    plain = post(server, path, json.dumps(IGNORING[path]).encode())
+    assert (plain.status, "unknown" in plain.headers.get("Warnings", "")) == (200, False)
+    answer = post(server, path, json.dumps({**IGNORING[path], "temprature": 1}).encode())
+    assert (answer.status, answer.headers["Warnings"]) == (200, "unknown parameter: temprature")
+
+
+@pytest.mark.model
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
-def test_too_many_messages_are_refused(server: LiveServer, path: str) -> None:
-    many = {**CHAT, "messages": CHAT["messages"] * 5000}  # type: ignore[operator]
-    shape = "anthropic" if "messages" in path else "openai"
-    assert "messages" in check(post(server, path, json.dumps(many).encode()), 400, shape)
+def test_a_fields_name_cannot_break_the_header(server: LiveServer, path: str) -> None:
+    odd = {"end\r\nX-Evil: 1": 1, "\0": 1, "é": 1, "z" * 5000: 1}
+    answer = post(server, path, json.dumps({**CHAT, **odd}).encode())
+    assert answer.status == 200 and "X-Evil" not in answer.headers
+    assert "end??X-Evil: 1" in answer.headers["Warnings"]
+    assert len(answer.headers["Warnings"]) <= 1000
 
 
 # -- size -----------------------------------------------------------------------------------------
@@ -143,6 +223,7 @@ def test_a_body_that_says_that_it_is_too_large_is_refused_before_it_comes(
         connection.sendall(head("/v1/messages", length, "Expect: 100-continue"))
         status, body = answer_of(connection)
     assert status == "HTTP/1.1 413 Content Too Large"
+    assert body["error"]["type"] == "request_too_large"
     assert body["type"] == "error" and "bytes at most" in body["error"]["message"]
 
 

@@ -85,6 +85,8 @@ def test_no_value_of_any_field_is_a_fault(
     wrong = []
     for field, schema in properties.items():
         for value in odd_for(schema):
+            if field == "keep_alive" and value == 0 and value is not False:
+                continue  # unloads the model: seconds for the next request, and tested elsewhere
             answer = server.ask(
                 address, method, {**plain, field: value}, {"Content-Type": "application/json"}
             )

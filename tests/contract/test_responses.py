@@ -288,6 +288,59 @@ def test_a_response_in_the_background_can_be_cancelled(client: OpenAI) -> None:
         client.responses.cancel(plain.id)
 
 
+def test_a_response_in_the_background_streams_and_can_be_taken_up_again(client: OpenAI) -> None:
+    with create(client, background=True, stream=True) as stream:
+        first = [next(stream) for _ in range(4)]  # and the client goes away
+    assert [event.type for event in first[:3]] == [
+        "response.created",
+        "response.queued",
+        "response.in_progress",
+    ]
+    assert first[0].response.status == "queued"
+    id = first[0].response.id
+    after = first[-1].sequence_number
+    rest = list(client.responses.retrieve(id, stream=True, starting_after=after))
+    numbers = [event.sequence_number for event in (*first, *rest)]
+    assert numbers == list(range(len(numbers))) and rest[-1].type == "response.completed"
+    assert "make run" in rest[-1].response.output_text
+    again = list(client.responses.retrieve(id, stream=True))
+    assert [event.type for event in again] == [event.type for event in (*first, *rest)]
+    assert client.responses.retrieve(id).output_text == rest[-1].response.output_text
+    plain = create(client, max_output_tokens=2)
+    for given, param in (({}, "stream"), ({"starting_after": -1}, "starting_after")):
+        with pytest.raises(BadRequestError) as caught:
+            client.responses.retrieve(plain.id, stream=True, **given)
+        assert caught.value.param == param
+
+
+def test_a_background_stream_that_is_cancelled_or_refused_ends(client: OpenAI) -> None:
+    options: dict[str, Any] = {"background": True, "stream": True}
+    with create(client, model="tiny-text", max_output_tokens=3000, **options) as stream:
+        id = next(stream).response.id
+        client.responses.cancel(id)
+        assert "response.completed" not in [event.type for event in stream]
+    assert client.responses.retrieve(id).status == "cancelled"
+    turns = [{"role": "user", "content": "many words " * 3000}]
+    last = list(create(client, input=turns, **options))[-1]
+    assert last.type == "response.failed" and last.response.error.message
+
+
+def test_custom_tools_and_what_they_were_given_are_part_of_the_conversation(client: OpenAI) -> None:
+    tool = {"type": "custom", "name": "note", "description": "Write it down"}
+    asked: dict[str, Any] = {"model": "tiny-text", "tools": [tool], "max_output_tokens": 2}
+    call = {"type": "custom_tool_call", "call_id": "c1", "name": "note", "input": "a\nb"}
+    output = {"type": "custom_tool_call_output", "call_id": "c1", "output": "Kept"}
+    question = {"role": "user", "content": "Hi"}
+    first = create(client, **asked, input=[question, call, output])
+    assert first.tools[0].type == "custom"
+    listed = client.responses.input_items.list(first.id, order="asc").data
+    assert [item.type for item in listed] == ["message", call["type"], output["type"]]
+    more = create(client, **asked, input="And?", previous_response_id=first.id)
+    plain = create(client, **asked, input=[question])
+    counts = [answer.usage.input_tokens for answer in (plain, first, more)]
+    assert counts == sorted(set(counts))
+
+
 def test_too_long_a_conversation_is_cut_only_where_that_is_asked_for(client: OpenAI) -> None:
     turns = [{"role": "user", "content": f"{i} " * 200} for i in range(100, 130)]
     with pytest.raises(BadRequestError) as caught:
@@ -309,7 +362,6 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"tool_choice": "required"}, "tool_choice"),
     ({"conversation": "conv_1"}, "conversation"),
     ({"prompt": {"id": "p"}}, "prompt"),
-    ({"background": True, "stream": True}, "background"),
     ({"background": True, "store": False}, "store"),
     ({"include": ["everything"]}, "include[0]"),
     ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format.schema"),

@@ -6,7 +6,7 @@ import pytest
 
 from bench.soak import body_of, soak
 
-REQUESTS = 90
+REQUESTS = 60
 
 
 @pytest.mark.model

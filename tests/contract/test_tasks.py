@@ -13,9 +13,8 @@ from openai import APIStatusError, BadRequestError, OpenAI
 
 from mlxgui.engine.backends.hearing_clips import Clip
 from tests import tiny_senses
-from tests.conftest import KERNELS
 from tests.live import LiveServer
-from tests.tiny_senses import HEARD, clip, picture
+from tests.tiny_senses import HEARD, clip, contained, picture
 
 pytestmark = pytest.mark.model
 
@@ -34,7 +33,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         tiny_senses.make_painter(folder / "painter"),
     ]
     home = tmp_path_factory.mktemp("home")
-    (home / "scratch").symlink_to(KERNELS)  # five models' kernels take long to compile anew
     with LiveServer(home, *made) as live:
         live.send("PUT", "/v1/settings/max_concurrent_models", {"value": 10})
         yield live
@@ -171,7 +169,11 @@ def test_bad_rankings_are_named(server: LiveServer, change: dict[str, Any], para
 
 
 def test_a_clip_becomes_text(client: OpenAI) -> None:
-    for name, data in (("a.mp3", clip(2, "MP3")), ("a.ogg", clip(2, "OGG"))):
+    for name, data in (
+        ("a.mp3", clip(2, "MP3")),
+        ("a.ogg", clip(2, "OGG")),
+        ("a.webm", contained(2, "webm", "libopus")),
+    ):
         answer: Any = client.audio.transcriptions.create(model="ears", file=(name, data))
         assert answer.text == SAID
         assert answer.usage.type == "duration" and answer.usage.seconds == pytest.approx(2, abs=0.1)
@@ -364,9 +366,12 @@ def test_a_picture_is_edited(client: OpenAI) -> None:
         image=("a.png", picture(64, 48)),
         mask=("m.png", picture(64, 48, (0, 0, 0, 255))),
         extra_body={"steps": 2, "output_format": "webp"},
+        response_format="url",
     )
     assert answer.data is not None and answer.size == "64x48"
-    assert base64.b64decode(answer.data[0].b64_json or "")[8:12] == b"WEBP"
+    start, _, data = (answer.data[0].url or "").partition(",")
+    assert start == "data:image/webp;base64" and answer.data[0].b64_json is None
+    assert base64.b64decode(data)[8:12] == b"WEBP"
 
 
 BAD_DRAWINGS: list[tuple[dict[str, Any], str | None]] = [
@@ -375,7 +380,7 @@ BAD_DRAWINGS: list[tuple[dict[str, Any], str | None]] = [
     ({"size": "big"}, "size"),
     ({"size": "100x100"}, "size"),
     ({"size": "99999x64"}, "size"),
-    ({"response_format": "url"}, "response_format"),
+    ({"response_format": "path"}, "response_format"),
     ({"quality": "hd"}, "quality"),
     ({"style": "vivid"}, "style"),
     ({"background": "transparent"}, "background"),

@@ -10,7 +10,8 @@ from anthropic import Anthropic
 from openai import BadRequestError, OpenAI
 
 from tests.live import LiveServer
-from tests.tiny_vision import make_qwen2_vl, picture
+from tests.tiny_senses import contained
+from tests.tiny_vision import make_gemma4, make_qwen2_vl, picture
 
 pytestmark = pytest.mark.model
 PNG = picture(1, 80, 60)
@@ -20,8 +21,9 @@ DATA_URL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 @pytest.fixture(scope="module")
 def seeing(tmp_path_factory: pytest.TempPathFactory, text_model: Path) -> Iterator[LiveServer]:
     home = tmp_path_factory.mktemp("vision-home")
-    model = make_qwen2_vl(tmp_path_factory.mktemp("models") / "tiny-vision")
-    with LiveServer(home, text_model, model) as live:
+    folder = tmp_path_factory.mktemp("models")
+    models = make_qwen2_vl(folder / "tiny-vision"), make_gemma4(folder / "tiny-hearing")
+    with LiveServer(home, text_model, *models) as live:
         yield live
 
 
@@ -81,6 +83,12 @@ def test_the_responses_api_sees_the_same_picture(client: OpenAI) -> None:
         model="tiny-vision", messages=ask(DATA_URL), temperature=0, max_tokens=16
     )
     assert answer.output_text == chat.choices[0].message.content
+    small = client.responses.input_tokens.count(
+        model="tiny-vision",
+        input=[{"role": "user", "content": content}],
+        extra_body={"resize_shape": [28]},
+    )
+    assert answer.usage is not None and answer.usage.input_tokens - small.input_tokens == 5
 
 
 def test_anthropics_client_sends_the_same_picture(seeing: LiveServer, client: OpenAI) -> None:
@@ -136,6 +144,23 @@ def test_a_text_model_refuses_pictures_before_it_is_loaded(
     assert caught.value.param == "messages[0].content"
     rows = {row["name"]: row for row in seeing.get("/v1/manager/models")["models"]}
     assert rows["tiny-text"]["status"] == "unloaded"
+
+
+def test_a_model_that_hears_takes_sounds_and_others_refuse_them(client: OpenAI) -> None:
+    data = base64.b64encode(contained(1, "webm", "libopus")).decode()
+    sound = {"type": "input_audio", "input_audio": {"data": data, "format": "webm"}}
+    content: list[Any] = [sound, {"type": "text", "text": "What is said?"}]
+    messages: list[Any] = [{"role": "user", "content": content}]
+    wanted: dict[str, Any] = {"temperature": 0, "max_tokens": 4}
+    heard = client.chat.completions.create(model="tiny-hearing", messages=messages, **wanted)
+    assert heard.usage is not None and heard.usage.prompt_tokens > 27  # a row for each 40 ms
+    answer = client.responses.create(
+        model="tiny-hearing", input=messages, temperature=0, max_output_tokens=4
+    )
+    assert answer.output_text == heard.choices[0].message.content
+    with pytest.raises(BadRequestError, match="hears no audio") as caught:
+        client.chat.completions.create(model="tiny-text", messages=messages)
+    assert caught.value.param == "messages[0].content"
 
 
 def test_the_model_is_listed_as_one_that_sees(seeing: LiveServer) -> None:

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from mlxgui.engine.backends import budget as budgets
+from mlxgui.engine.backends.limits import set_limits
 from mlxgui.engine.errors import BadRequest, ContextOverflow, NotEnoughMemory
 from mlxgui.engine.kv import kv_shape
 from mlxgui.engine.memory import GIB, MIB
+from mlxgui.engine.plan import largest_context, plan_of
 from mlxgui.engine.types import GenerationRequest, Message, Sampling, Text
 from tests import tiny
-from tests.engine.backend import Result, load_text, run
+from tests.engine.backend import load_text, run
 
 pytestmark = pytest.mark.model
 
@@ -27,11 +29,15 @@ def backend(text_model: Path) -> Any:
 @pytest.fixture
 def narrow(backend: Any) -> Any:
     """Room for 1,024 tokens of KV cache in all."""
-    own = backend.budget
-    other = own.plan.process_bytes + own.weights_bytes + own.plan.transient_bytes
-    own.set(other + 1024 * A_TOKEN)
+    narrow_down(backend)
     yield backend
-    own.set(0)
+    backend.budget.set(0)
+
+
+def narrow_down(backend: Any) -> None:
+    plan = plan_of(backend.spec, context_tokens=1024, on_processor=True)
+    other = plan.process_bytes + plan.transient_bytes + backend.budget.weights_bytes
+    backend.budget.set(other + 1024 * A_TOKEN)
 
 
 def asked(words: int, **changes: Any) -> GenerationRequest:
@@ -93,7 +99,7 @@ def test_more_choices_than_fit_name_how_many_would(narrow: Any) -> None:
 
 
 def test_requests_that_fit_only_one_after_the_other_wait_and_say_the_same(narrow: Any) -> None:
-    requests = [asked(5 + i, max_tokens=400) for i in range(4)]
+    requests = [asked(60 + i, max_tokens=200) for i in range(4)]
     most_kv = 0
 
     def watch(step: int) -> None:
@@ -121,12 +127,14 @@ def test_a_long_request_is_not_overtaken_for_ever_by_short_ones(narrow: Any) -> 
         if id == 1:
             narrow.step()
             narrow.step()
-    while narrow.is_busy:
+    while len(order) < 2:
         for id, event in narrow.step():
             if isinstance(event, Text) and id not in seen:
                 seen.add(id)
                 order.append(id)
-    assert order[:2] == [1, 2]
+    assert order == [1, 2]
+    for id in range(1, 6):
+        narrow.cancel(id)
 
 
 def test_a_cancelled_request_gives_its_share_back(narrow: Any) -> None:
@@ -135,10 +143,24 @@ def test_a_cancelled_request_gives_its_share_back(narrow: Any) -> None:
     for _ in range(4):
         narrow.step()
     narrow.cancel(1)
-    ended = Result()
-    while narrow.is_busy:
-        ended.events += [event for id, event in narrow.step() if id == 2]  # type: ignore[misc]
-    assert ended.done.usage.completion_tokens > 0
+    second: list[Any] = []
+    while not any(isinstance(event, Text) for event in second):
+        second += [event for id, event in narrow.step() if id == 2]
+    narrow.cancel(2)
+    assert not narrow.is_busy
+
+
+def test_a_model_forced_in_with_a_shorter_context_keeps_to_what_was_said(backend: Any) -> None:
+    """What the preview calls the longest text is what a request may have."""
+    spec, budget = backend.spec, backend.budget
+    room = plan_of(spec, context_tokens=1500, on_processor=True).needed_bytes
+    most = largest_context(spec, room, on_processor=True)
+    budget.set(room)
+    try:
+        prompt = backend.prepare(asked(20))
+        assert 0.8 * most < len(prompt.tokens) + prompt.max_tokens <= 1.2 * most
+    finally:
+        budget.set(0)
 
 
 def test_a_worker_that_has_no_room_at_all_still_serves_a_short_request(backend: Any) -> None:
@@ -169,14 +191,22 @@ def test_max_kv_size_bounds_prompt_and_answer(text_model: Path) -> None:
 class Bounds:
     """Takes the place of mlx, whose limits belong to the whole process."""
 
-    def __init__(self) -> None:
-        self.memory = self.cache = 0
+    def __init__(self, recommended_bytes: int = 0) -> None:
+        self.memory = self.cache = self.wired = 0
+        self.recommended_bytes = recommended_bytes
 
     def set_memory_limit(self, size_bytes: int) -> None:
         self.memory = size_bytes
 
     def set_cache_limit(self, size_bytes: int) -> None:
         self.cache = size_bytes
+
+    def set_wired_limit(self, size_bytes: int) -> None:
+        self.wired = size_bytes
+
+    def device_info(self) -> dict[str, int]:
+        most = self.recommended_bytes
+        return {"max_recommended_working_set_size": most} if most else {}
 
 
 @pytest.mark.parametrize(
@@ -191,20 +221,79 @@ class Bounds:
     ],
 )
 def test_mlx_is_bounded_by_the_plan(arrays: int, weights: int, memory: int, cache: int) -> None:
-    bounds = Bounds()
-    budgets.set_limits(arrays, weights, bounds)
-    assert (bounds.memory, bounds.cache) == (memory, cache)
+    bounds = Bounds(64 * GIB)
+    set_limits(arrays, weights, to=bounds)
+    assert (bounds.memory, bounds.cache, bounds.wired) == (memory, cache, 0)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "recommended", "wired"),
+    [
+        (10 * GIB, 12 * GIB, 10 * GIB),
+        (20 * GIB, 12 * GIB, 12 * GIB),  # no more than macOS recommends
+        (0, 12 * GIB, 12 * GIB),
+        (10 * GIB, 0, 0),  # no GPU that names one
+    ],
+)
+def test_the_wired_limit_is_raised_to_the_plan_where_a_person_wants_it(
+    arrays: int, recommended: int, wired: int
+) -> None:
+    bounds = Bounds(recommended)
+    set_limits(arrays, 4 * GIB, wires=True, to=bounds)
+    assert bounds.wired == wired
 
 
 def test_the_limits_of_a_worker_are_those_of_its_plan(
     backend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[tuple[int, int]] = []
+    given: list[tuple[int, int, bool]] = []
     monkeypatch.setattr(
-        budgets, "set_limits", lambda arrays, weights: given.append((arrays, weights))
+        budgets, "set_limits", lambda arrays, weights, wires: given.append((arrays, weights, wires))
     )
     own = backend.budget
     own.set(2 * GIB)
     own.set(0)
     whole = 2 * GIB - own.plan.process_bytes + own.options.prompt_cache_bytes
-    assert given == [(whole, own.weights_bytes), (0, own.weights_bytes)]
+    assert given == [(whole, own.weights_bytes, False), (0, own.weights_bytes, False)]
+
+
+# -- a quantised cache, and a draft model ---------------------------------------------------------
+
+
+def test_tokens_before_quantisation_begins_are_counted_whole(text_model: Path) -> None:
+    """What is promised is what a row takes, and the largest that is named really fits."""
+    own = load_text(text_model, kv_bits=4, kv_start_tokens=2000)
+    narrow_down(own)
+    prompt = own.prepare(asked(20))
+    length = len(prompt.tokens) + prompt.max_tokens
+    assert length == 1024 and own.budget.row_bytes(length) <= own.budget.kv_bytes
+    with pytest.raises(ContextOverflow, match=f"up to {1024 - len(prompt.tokens):,}"):
+        own.prepare(asked(20, max_tokens=3000))
+
+
+def test_a_draft_model_takes_of_the_memory_for_rows(text_model: Path, tmp_path: Path) -> None:
+    draft = str(text_model)
+    alone, beside = load_text(text_model), load_text(text_model, draft_path=draft)
+    for one in (alone, beside):
+        one.budget.set(GIB)
+    taken = beside.budget.plan.draft_bytes
+    assert taken > 4096 * A_TOKEN and alone.budget.plan.draft_bytes == 0
+    assert beside.budget.plan.needed_bytes == alone.budget.plan.needed_bytes + taken
+    alone.budget.hold_draft(draft)
+    assert alone.budget.draft_bytes == taken
+    held = alone.budget.kv_bytes
+    alone.budget.hold_draft("")
+    assert alone.budget.kv_bytes - held == taken
+
+
+def test_a_draft_model_without_room_is_refused_with_its_numbers(narrow: Any) -> None:
+    room = narrow.budget.kv_bytes
+    (want,) = run(narrow, [asked(5, max_tokens=8)])
+    draft = narrow.spec.path
+    refused, going_on = run(
+        narrow, [asked(5, max_tokens=8, draft_path=draft), asked(5, max_tokens=8)]
+    )
+    assert isinstance(refused.error, BadRequest) and refused.error.param == "draft_model"
+    assert "takes 0.0" in refused.error.message and "are left for one" in refused.error.message
+    assert going_on.text == want.text
+    assert (narrow.budget.kv_bytes, narrow.budget.draft_bytes) == (room, 0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlxgui.engine.backends.embedding import max_tokens
-from mlxgui.engine.errors import BadRequest, ContextOverflow, LoadFailed
+from mlxgui.engine.errors import BadRequest, ContextOverflow, DamagedWeights, LoadFailed
 from mlxgui.engine.tasks import Embedded, EmbedRequest, RerankRequest
 from mlxgui.engine.types import Done, Started, Warned
 from tests import tiny_senses
@@ -155,8 +155,21 @@ def test_damaged_weights_do_not_load(tmp_path: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     weights["embeddings.word_embeddings.weight"][:] = np.nan
     tiny_senses.write_weights(folder / "model.safetensors", weights)
-    with pytest.raises(LoadFailed, match="NaN"):
+    with pytest.raises(DamagedWeights, match="“broken” computes no numbers"):
         load("embedding", folder)
     (folder / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(LoadFailed, match="could not be loaded"):
         load("embedding", folder)
+
+
+def test_numbers_that_fail_only_for_some_texts_name_the_weights_too(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    folder = tiny_senses.make_embedder(tmp_path / "holed")
+    weights = load_file(folder / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"][9] = np.nan
+    tiny_senses.write_weights(folder / "model.safetensors", weights)
+    backend = load("embedding", folder)
+    with pytest.raises(DamagedWeights, match="“holed” computes no numbers"):
+        vectors(one(backend, EmbedRequest(inputs=[[9]])))
+    assert vectors(one(backend, EmbedRequest(inputs=[[8]])))

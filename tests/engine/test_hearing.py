@@ -13,7 +13,7 @@ from mlxgui.engine.tasks import Heard, Segment, TranscribeRequest
 from mlxgui.engine.types import Done, Started
 from tests import tiny_senses
 from tests.engine.tasks import load, of, one
-from tests.tiny_senses import clip
+from tests.tiny_senses import clip, contained
 
 pytestmark = pytest.mark.model
 
@@ -38,7 +38,20 @@ FORMATS = [
 
 @pytest.mark.parametrize(("format", "subtype", "rate"), FORMATS)
 def test_a_clip_is_read_as_mono_at_16_khz(format: str, subtype: str | None, rate: int) -> None:
-    windows = list(Clip(clip(2.5, format, rate=rate, subtype=subtype)).windows())
+    _is_the_tone(Clip(clip(2.5, format, rate=rate, subtype=subtype)))
+
+
+CONTAINERS = [("mp4", "aac"), ("adts", "aac"), ("webm", "libopus")]
+
+
+@pytest.mark.parametrize(("kind", "codec"), CONTAINERS)
+def test_what_telephones_and_browsers_send_is_read_too(kind: str, codec: str) -> None:
+    _is_the_tone(Clip(contained(2.5, kind, codec)))
+
+
+def _is_the_tone(found: Clip) -> None:
+    windows = list(found.windows())
+    assert found.seconds == pytest.approx(2.5, rel=0.05)
     assert [start for start, _ in windows] == [0.0]
     samples = windows[0][1]
     assert samples.dtype == np.float32 and len(samples) == pytest.approx(2.5 * RATE, rel=0.05)
@@ -49,9 +62,12 @@ def test_a_clip_is_read_as_mono_at_16_khz(format: str, subtype: str | None, rate
 
 BROKEN: list[tuple[str, bytes, str]] = [
     ("empty", b"", "The file is empty"),
-    ("text", b"this is no sound at all", "WAV, FLAC, MP3, OGG"),
-    ("m4a", b"\0\0\0\x20ftypM4A " + b"\0" * 64, "M4A or MP4 files cannot be read here. WAV"),
-    ("webm", b"\x1a\x45\xdf\xa3" + b"\0" * 64, "WebM files cannot be read here. WAV, FLAC"),
+    ("text", b"this is no sound at all", "no sound file. WAV, FLAC, MP3, M4A"),
+    ("m4a", b"\0\0\0\x20ftypM4A " + b"\0" * 64, "damaged|no sound"),
+    ("m4a cut", contained(1, "mp4", "aac")[:2000], "damaged|no sound"),
+    ("webm", b"\x1a\x45\xdf\xa3" + b"\0" * 64, "damaged|no sound"),
+    ("aac", b"\xff\xf1" + b"\0" * 64, "damaged|no sound"),
+    ("playlist", b"#EXTM3U\nfile:///etc/hostname\n", "no sound file. WAV, FLAC"),
     ("cut", clip(1)[:30], "damaged|no sound"),
     ("no samples", clip(0), "no sound"),
     ("noise", b"RIFF\x10\0\0\0WAVE" + bytes(range(256)) * 4, "damaged|no sound"),

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mlxgui.engine import protocol
 from mlxgui.engine.backends import image_files
+from mlxgui.engine.backends.image import ImageBackend
 from mlxgui.engine.errors import BadRequest, LoadFailed
 from mlxgui.engine.tasks import DrawRequest, Picture
+from mlxgui.engine.worker import Loop, Pipe, read
 from tests import tiny_senses
 from tests.engine.tasks import load, of, one
 from tests.tiny_senses import picture
@@ -89,6 +92,42 @@ def test_what_comes_after_the_first_picture_can_be_cancelled(painter: Any) -> No
     assert [type(event) for _, event in painter.step()] == [Picture]
     painter.cancel(1)
     assert not painter.is_busy
+
+
+@pytest.mark.model
+def test_a_picture_is_given_up_in_the_midst_of_its_steps(
+    painter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlx.core as mx
+    from mlx_vlm.models.z_image.transformer import ZImageTransformer
+
+    plain, whole = mx.eval, ZImageTransformer.__call__
+    steps: list[Any] = []
+
+    def counted(*given: Any) -> Any:
+        steps.append(given)
+        if len(steps) == 3:
+            painter.withdraw(1)  # as the reader does, while the mlx thread draws
+        return whole(*given)
+
+    monkeypatch.setattr(ZImageTransformer, "__call__", counted)
+    painter.add(1, painter.prepare(DrawRequest(**{**SMALL, "steps": 50})))
+    painter.add(2, painter.prepare(DrawRequest(**SMALL)))
+    painter.step()
+    assert painter.step() == [] and len(steps) == 3
+    painter.cancel(1)
+    assert [(id, type(event)) for id, event in painter.step()] == [(2, Picture)]
+    painter.cancel(2)
+    assert not painter.is_busy and mx.eval is plain and not painter._withdrawn
+
+
+def test_the_reader_tells_the_backend_before_the_mlx_thread_has_time() -> None:
+    backend = ImageBackend()
+    loop = Loop(backend, Pipe(io.BytesIO()))
+    read(io.BytesIO(protocol.encode(protocol.Cancel(7))), loop, backend.prepare)
+    assert backend._withdrawn == {7}
+    loop.inbox.get_nowait()()
+    assert not backend._withdrawn
 
 
 BAD = [

@@ -98,6 +98,16 @@ def test_the_longest_row_that_fits_is_found() -> None:
     assert shape.most_tokens(1 << 40, 4096) == 4096
 
 
+@pytest.mark.parametrize("start", [0, 100, 5000])
+@pytest.mark.parametrize("room", [20_000, 100_000, 600_000])
+def test_the_longest_row_over_a_quantised_cache_fits_and_one_longer_does_not(
+    start: int, room: int
+) -> None:
+    shape = KvShape(100)
+    most = shape.most_tokens(room, 1 << 20, bits=4, start=start)
+    assert shape.row_bytes(most, 4, 64, start) <= room < shape.row_bytes(most + 1, 4, 64, start)
+
+
 def test_a_plan_has_weights_and_kv_and_process_and_what_a_chunk_computes(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"\0" * 1000)
     (tmp_path / "notes.txt").write_bytes(b"\0" * 999)

@@ -120,6 +120,22 @@ def test_what_is_odd_ends_and_changes_nothing_for_the_others(
     assert isinstance(result.error, EngineError) or result.done.usage.completion_tokens <= 8
 
 
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [("((a{1,500}){1,500}){1,500}", "too complex"), ("\u0130{3}", "")],
+    ids=["grows too large while it is followed", "no token goes with it"],
+)
+def test_a_grammar_that_cannot_be_followed_is_named(
+    backend: Any, want: list[str], pattern: str, words: str
+) -> None:
+    asked = ask("Hi", sampling=GREEDY, max_tokens=40, constraint=Constraint("regex", pattern))
+    texts, result = among_good(backend, asked)
+    assert texts == want
+    if result.error is not None or words:
+        assert isinstance(result.error, BadRequest)
+        assert result.error.param == "response_format" and words in result.error.message
+
+
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 6, 9, 14])
 def test_cancelled_in_any_phase_it_changes_nothing_for_the_others(
     backend: Any, want: list[str], step: int

@@ -165,10 +165,23 @@ async def test_unloading_ends_the_process_and_its_streams(pool: ModelPool) -> No
 
 
 async def test_an_idle_model_is_unloaded_and_a_kept_one_stays(pool: ModelPool) -> None:
-    pool.apply(Limits(idle_seconds=0.1))
     await pool.load(fake("echo"))
     await pool.load(fake("slow", keep_alive_seconds=-1.0))
+    pids = {resident.path: resident.pid for resident in pool.residents()}
+    both = children_bytes()
+    pool.apply(Limits(idle_seconds=0.1))
     await until(lambda: [r.path for r in pool.residents()] == ["slow"])
+    await until(lambda: not psutil.pid_exists(pids["echo"]))
+    assert psutil.pid_exists(pids["slow"])
+    # What the one had is the machine's again; the other still has its own.
+    assert 0.3 * both < children_bytes() < 0.7 * both
+
+
+def children_bytes() -> int:
+    """Resident memory of the workers."""
+    children = psutil.Process().children(recursive=True)
+    workers = [child for child in children if "mlxgui.engine.worker" in child.cmdline()]
+    return sum(worker.memory_info().rss for worker in workers)
 
 
 async def test_auto_unload_can_be_switched_off(pool: ModelPool) -> None:

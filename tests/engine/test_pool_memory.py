@@ -6,6 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from chat_app.prompt import CHAT_PRIORITY
 from mlxgui.engine import loader
 from mlxgui.engine import pool as pool_module
 from mlxgui.engine.errors import LoadFailed, NotEnoughMemory, QueueFull
@@ -141,6 +142,26 @@ async def test_a_load_that_waits_can_be_stopped(pool: ModelPool) -> None:
     assert paths(pool) == ["sleepy"]
 
 
+async def test_requests_wait_in_classes_the_page_then_programs_then_batches(
+    pool: ModelPool,
+) -> None:
+    pool.apply(Limits(max_requests=1))
+    ended: list[str] = []
+
+    async def one(name: str, priority: int) -> None:
+        await collect(pool, fake("slow"), ask("x", priority=priority))
+        ended.append(name)
+
+    tasks = [asyncio.create_task(one("runs", -10))]
+    await until(lambda: bool(pool.residents()) and pool.residents()[0].in_flight == 1)
+    for name, priority in (("batch", -10), ("program", 0), ("urgent", 10), ("page", CHAT_PRIORITY)):
+        tasks.append(asyncio.create_task(one(name, priority)))
+        await asyncio.sleep(0)
+    await until(lambda: pool.residents()[0].waiting == 4)
+    await asyncio.gather(*tasks)
+    assert ended == ["runs", "page", "urgent", "program", "batch"]
+
+
 async def test_requests_for_a_model_that_loads_are_bounded_too(pool: ModelPool) -> None:
     pool.apply(Limits(max_requests=1, max_waiting=1))
     tasks = [asyncio.create_task(collect(pool, fake("sleepy"), ask("x"))) for _ in range(3)]
@@ -201,7 +222,7 @@ def real(folder: Path, **changes: object) -> ModelSpec:
 
 @pytest.mark.model
 async def test_the_plan_is_compared_with_what_the_process_took(
-    pool: ModelPool, text_model: Path
+    pool: ModelPool, text_model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pool.apply(Limits(options=LoadOptions(prompt_cache_bytes=0)))
     events = await collect(pool, real(text_model), ask("word " * 500, max_tokens=20))
@@ -215,6 +236,12 @@ async def test_the_plan_is_compared_with_what_the_process_took(
     (one,) = pool.residents()
     assert one.plan_error is not None and abs(one.plan_error) < 0.2
     assert one.memory_bytes == one.plan.needed_bytes > one.plan.weights_bytes
+    assert one.error_percent == round(100 * one.plan_error)
+    caplog.set_level("INFO", "mlxgui.pool")
+    await pool.unload(one.key)
+    said = [record.message for record in caplog.records if " at most, with " in record.message]
+    assert len(said) == 1 and said[0].startswith(f"{one.name} took ")
+    assert said[0].endswith(f"{one.error_percent:+d} %")
 
 
 @pytest.mark.model

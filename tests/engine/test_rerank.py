@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mlxgui.engine.errors import BadRequest, ContextOverflow, LoadFailed
+from mlxgui.engine.errors import BadRequest, ContextOverflow, DamagedWeights, LoadFailed
 from mlxgui.engine.tasks import Ranked, RerankRequest
 from mlxgui.engine.types import Warned
 from tests import tiny, tiny_senses
@@ -74,3 +74,16 @@ def test_only_a_model_that_can_be_told_takes_an_instruction(encoder: Any, speake
 def test_a_model_without_yes_and_no_is_no_reranker(tmp_path: Path) -> None:
     with pytest.raises(LoadFailed, match="no one token for “yes”"):
         load("rerank", tiny.make_text_model(tmp_path / "plain"))
+
+
+def test_damaged_weights_are_named(tmp_path: Path) -> None:
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    folder = tiny_senses.make_reranker(tmp_path / "broken")
+    weights = load_file(folder / "model.safetensors")
+    for array in weights.values():
+        array[:] = np.nan
+    tiny_senses.write_weights(folder / "model.safetensors", weights)
+    with pytest.raises(DamagedWeights, match="“broken” computes no numbers"):
+        load("rerank", folder)

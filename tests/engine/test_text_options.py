@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mlxgui.engine.errors import BadRequest
-from mlxgui.engine.types import Finished, Logprobs, Message, Sampling, Text
+from mlxgui.engine.types import Constraint, Finished, Logprobs, Message, Sampling, Text
 from tests.conftest import ask
 from tests.engine.backend import Result, load_text, run
 
@@ -147,6 +147,46 @@ def test_min_tokens_forbids_the_end_and_ignore_eos_passes_it(backend: Any) -> No
     assert (ended.text, ended.reason, ended.done.usage.completion_tokens) == ("", "stop", 1)
     assert (held.reason, held.done.usage.completion_tokens) == ("stop", 5)
     assert (passed.reason, passed.done.usage.completion_tokens) == ("length", 10)
+
+
+def test_a_grammar_that_is_fulfilled_ends_whatever_should_come_before_the_end(backend: Any) -> None:
+    """Else nothing at all may come, and what is drawn then is rubbish."""
+    two = {"constraint": Constraint("regex", "ab"), "sampling": GREEDY, "max_tokens": 12}
+    more = {**two, "constraint": Constraint("regex", "[ab]*")}
+    held, passed, open_held, open_passed = run(
+        backend,
+        [
+            ask("Hi", min_tokens=9, **two),
+            ask("Hi", ignore_eos=True, **two),
+            ask("Hi", min_tokens=9, **more),
+            ask("Hi", ignore_eos=True, **more),
+        ],
+    )
+    assert (held.text, held.reason) == (passed.text, passed.reason) == ("ab", "stop")
+    assert set(open_held.text) <= {"a", "b"} and len(open_held.text) >= 9
+    assert set(open_passed.text) <= {"a", "b"} and open_passed.reason == "length"
+
+
+def test_tokens_of_a_stop_string_have_no_logprobs(backend: Any) -> None:
+    plain = ask("Hi", sampling=GREEDY, max_tokens=12, logprobs=1)
+    (free,) = run(backend, [plain])
+    whole = [token.text for token in probs(free)]
+    for start in range(1, 8):  # the stop string begins with a token, and takes two
+        stop = "".join(whole[start : start + 2])
+        if "\ufffd" in stop or free.text.find(stop) != len("".join(whole[:start]).lstrip()):
+            continue
+        (cut,) = run(backend, [ask("Hi", sampling=GREEDY, max_tokens=12, logprobs=1, stop=[stop])])
+        assert [token.text for token in probs(cut)] == whole[:start], stop
+    (uncut,) = run(backend, [ask("Hi", sampling=GREEDY, max_tokens=12, logprobs=1, stop=["zzz"])])
+    assert probs(uncut) == probs(free)
+
+
+def test_what_a_grammar_forbids_is_no_alternative(backend: Any) -> None:
+    only = Constraint("regex", "[ab]{3}")
+    (result,) = run(backend, [ask("Hi", sampling=GREEDY, logprobs=5, constraint=only)])
+    for token in probs(result):
+        assert {other.text for other in token.alternatives} <= set("ab")
+        assert math.isfinite(token.logprob) and token.alternatives
 
 
 def test_truncations_keep_only_the_best(backend: Any) -> None:

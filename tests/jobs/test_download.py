@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from mlxgui.engine.jobs import JobFailed
-from mlxgui.engine.jobs.download import run
+from mlxgui.engine.jobs.download import Download, run
 from mlxgui.engine.jobs.folder import JobFolder
 from mlxgui.engine.jobs.hub_errors import explain
 from tests.hub import COMMIT, Hub
 from tests.jobs.test_children import ended, until
+
+pytestmark = pytest.mark.server
 
 NAME = "author/model-4bit"
 MIB = 1 << 20
@@ -166,6 +168,37 @@ def test_an_answer_that_breaks_off_is_continued(hub: Hub, folder: JobFolder, cac
     assert hub.served[WEIGHTS] < 3 * MIB + 300_000
 
 
+def test_a_network_that_goes_and_comes_back_needs_nobody(folder: JobFolder, cache: Path) -> None:
+    with Hub() as gone:
+        gone.add(NAME, repository())
+        gone.knobs.hold[WEIGHTS], gone.knobs.cut[WEIGHTS] = MIB, [2 * MIB]
+        start(gone, folder, cache, tries=20)
+        assert gone.held.wait(20)
+    until(lambda: "Connection refused" in folder.log_tail())
+    with Hub(gone.port) as back:
+        back.add(NAME, repository())
+        assert ended(folder)["status"] == "succeeded"
+        assert whole(cache, back)
+        assert back.served[WEIGHTS] <= 2 * MIB  # the rest, not all of it
+
+
+def test_after_sleep_it_goes_on_though_the_connection_is_gone(
+    hub: Hub, folder: JobFolder, cache: Path
+) -> None:
+    hub.knobs.hold[WEIGHTS], hub.knobs.cut[WEIGHTS] = MIB, [2 * MIB]
+    start(hub, folder, cache)
+    assert hub.held.wait(20)
+    folder.signal(signal.SIGSTOP)
+    asked = len(hub.asked)
+    hub.go.set()
+    until(lambda: hub.served[WEIGHTS] >= 2 * MIB - 200_000)
+    assert len(hub.asked) == asked
+    folder.signal(signal.SIGCONT)
+    assert ended(folder)["status"] == "succeeded"
+    assert whole(cache, hub)
+    assert hub.served[WEIGHTS] < 3 * MIB + 300_000
+
+
 def test_a_stall_is_noticed_and_the_file_asked_for_again(
     hub: Hub, folder: JobFolder, cache: Path
 ) -> None:
@@ -208,6 +241,32 @@ def test_the_commit_is_pinned_while_it_lasts(hub: Hub, folder: JobFolder, cache:
     assert ended(folder)["commit"] == COMMIT
     assert [one for one in hub.asked if "/resolve/" not in one and "/large/" not in one] == []
     assert [one for one in hub.asked if "/resolve/" in one and COMMIT not in one] == []
+
+
+def test_a_commit_that_is_gone_is_looked_up_anew_by_the_next_try(
+    hub: Hub, folder: JobFolder, cache: Path
+) -> None:
+    hub.knobs.hold[WEIGHTS] = MIB
+    start(hub, folder, cache)
+    assert hub.held.wait(20)
+    until(lambda: unfinished(cache) > MIB // 2)
+    folder.signal(signal.SIGTERM)
+    ended(folder)
+    hub.go.set()
+    hub.repositories[NAME].commit = newer = "beef" + "0" * 36
+    start(hub, folder, cache)
+    assert "no such revision" in ended(folder)["error"]
+    begun = hub.served[WEIGHTS]
+    start(hub, folder, cache)
+    outcome = ended(folder)
+    assert (outcome["status"], outcome["commit"]) == ("succeeded", newer)
+    assert hub.served[WEIGHTS] - begun < 3 * MIB - MIB // 2  # what had arrived is the same in both
+
+
+def test_bytes_that_are_thrown_away_are_no_speed_below_zero(folder: JobFolder, cache: Path) -> None:
+    job = {"repository": NAME, "cache": str(cache)}
+    download = Download(job, folder, threading.Event())
+    assert [download._speed(count) for count in (100, 50)] == [0.0, 0.0]
 
 
 def test_what_the_cache_has_is_not_fetched_but_what_is_damaged_there_is(

@@ -227,3 +227,28 @@ def test_a_child_of_before_a_restart_is_reaped(
         return not psutil.pid_exists(pid)
 
     until(reaped)
+
+
+def test_a_wish_to_cancel_can_be_taken_back(runner: JobRunner, count: Make, tmp_path: Path) -> None:
+    """Install, Cancel, Install: the last word holds, though the child is being stopped."""
+    job = count(until=str(tmp_path / "go"))
+    runner.tick()
+    until(job.folder.last_progress)
+    job.request_cancel()
+    runner.tick()
+    job.resume()
+    (tmp_path / "go").touch()
+    until_status(runner, job, Status.SUCCEEDED)
+
+
+def test_one_that_cannot_be_looked_after_does_not_stop_the_others(
+    runner: JobRunner, count: Make, tmp_path: Path
+) -> None:
+    Setting.objects.write("max_concurrent_downloads", 2)
+    odd = count("author/odd", until=str(tmp_path / "go"))
+    other = count("author/other")
+    runner.tick()
+    until(odd.folder.last_progress)
+    (odd.folder.path / "progress.jsonl").write_text('{"progress": "half"}\n')
+    until_status(runner, other, Status.SUCCEEDED)
+    (tmp_path / "go").touch()

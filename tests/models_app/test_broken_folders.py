@@ -56,11 +56,24 @@ def test_it_is_never_loaded(live: Server, name: str) -> None:
     assert not live.marker.exists()
 
 
-def test_registering_them_gives_the_same_reasons(live: Server) -> None:
-    folder = live.elsewhere.parent / "home" / "models" / "nan-weights"
-    body = {"name": "again", "path": str(folder)}
-    status, entries = live.send("POST", "/api/engine/models/register", body)
-    assert (status, "no number (NaN)" in entries[0]["format_warning"]) == (200, True)
+WITHOUT_CONFIG = ("missing-config", "empty-folder")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "symlink-folder"])
+def test_registered_from_elsewhere_it_is_as_broken(live: Server, name: str) -> None:
+    root = live.elsewhere.parent
+    folder = root / "registered" / name
+    shutil.copytree(root / "home" / "models" / name, folder, symlinks=True)
+    body = {"name": f"own-{name}", "path": str(folder)}
+    status, answer = live.send("POST", "/api/engine/models/register", body)
+    if name in WITHOUT_CONFIG:
+        assert (status, "There is no model in" in answer["detail"]) == (400, True)
+        return
+    reason = CASES[name][1]
+    assert (status, reason in answer[0]["format_warning"]) == (200, True), answer
+    status, answer = live.send("POST", f"/v1/models/own-{name}/load")
+    assert (status, reason in answer["detail"]) == (500, True), answer
+    assert not live.marker.exists()
 
 
 def test_none_of_them_has_started_a_process(live: Server) -> None:

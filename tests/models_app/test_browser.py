@@ -74,13 +74,12 @@ def test_a_model_is_found_installed_loaded_asked_unloaded_and_deleted(
         row = page.locator(".model", has_text=NAME)
         row.locator("button:has-text('Load')").click()
         expect(row.locator(".badge.ok")).to_have_text("loaded")
-        question = {
-            "model": NAME,
-            "messages": [{"role": "user", "content": "How do I start?"}],
-            "max_tokens": 8,
-        }
-        status, reply = live.send("POST", "/v1/chat/completions", question)
-        assert (status, bool(reply["choices"][0]["message"]["content"])) == (200, True)
+        page.goto(f"{live.url}/chat/new/")
+        page.select_option("#model", NAME.partition("/")[2])
+        page.fill("#text", "How do I start?")
+        page.press("#text", "Enter")
+        expect(page.locator(".message.assistant .prose").last).to_contain_text(re.compile(r"\w"))
+        page.goto(f"{live.url}/library/")
         row.locator("button:has-text('Unload')").click()
         expect(row.locator(".model-state .badge")).to_have_text("not loaded")
 

@@ -1,5 +1,6 @@
 """/v1/discover against its document, over the real client and a local hub."""
 
+import time
 from datetime import datetime
 from typing import Any
 
@@ -167,10 +168,35 @@ async def test_no_network_is_a_503(
     assert "cannot be reached" in response.json()["detail"]
 
 
+async def test_what_has_no_weights_does_not_count_as_fitting(
+    async_client: AsyncClient, hub: Hub
+) -> None:
+    hub.add("author/empty", {"config.json": b"{}"})
+    body = await get(async_client, "/v1/discover/models/author/empty")
+    assert (body["system_compatible"], body["estimated_memory_gb"]) == (False, None)
+    assert "no safetensors weights" in body["compatibility_message"]
+
+
+async def test_embeddings_of_both_tasks_are_in_one_order(
+    async_client: AsyncClient, hub: Hub
+) -> None:
+    for name, likes in (("author/few", 1), ("author/many", 99)):
+        hub.add(name, {}, pipeline_tag="feature-extraction", likes=likes)
+    found = await discovery.embeddings("", limit=2, sort="likes")
+    assert [one.repository for one in found.value] == [
+        "author/many",
+        "mlx-community/embedding-small",
+    ]
+    mine = await discovery.embeddings("", limit=5, sort="trending", author="author")
+    assert {one.author for one in mine.value} == {"author"}
+
+
 async def test_an_unknown_repository_is_a_404(async_client: AsyncClient, hub: Hub) -> None:
     response = await async_client.get("/v1/discover/models/nobody/nothing")
     assert response.status_code == 404
     assert "“nobody/nothing” is not on the hub" in response.json()["detail"]
+    response = await async_client.get("/v1/discover/models/nobody")
+    assert "“nobody” is not on the hub" in response.json()["detail"]
 
 
 async def test_answers_are_kept_and_say_how_old_they_are(
@@ -185,6 +211,22 @@ async def test_answers_are_kept_and_say_how_old_they_are(
     old = await get(async_client, "/v1/discover/models")
     assert "status 500" in old["warning"]
     assert ids(old)
+
+
+async def test_every_answer_of_the_hub_says_how_old_it_is(
+    async_client: AsyncClient, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the clock on the wall, which goes on while the computer sleeps."""
+    paths = ("models", "categories", "compatible", "embeddings", f"models/{LLAMA}")
+    assert {(await get(async_client, f"/v1/discover/{path}"))["age_seconds"] for path in paths} == {
+        0
+    }
+    later = time.time() + 120
+    monkeypatch.setattr(time, "time", lambda: later)
+    for path in paths:
+        assert (await get(async_client, f"/v1/discover/{path}"))["age_seconds"] in range(118, 121)
+    page = (await async_client.get(f"/discover/{LLAMA}/")).content.decode()
+    assert "The hub was asked 2 min ago." in page or "The hub was asked 1 min ago." in page
 
 
 async def test_the_token_of_the_settings_opens_gated_models(

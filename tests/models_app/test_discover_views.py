@@ -194,6 +194,23 @@ async def test_wishes(
     assert {name: getattr(job, name) for name in change} == change
 
 
+async def test_many_downloads_do_not_push_the_search_away(
+    async_client: AsyncClient, runtime: Runtime, hub: Hub
+) -> None:
+    for number in range(7):
+        status = "running" if number == 6 else "queued"
+        await Download.objects.acreate(repository=f"a/m{number}", status=status)
+    page = await text_of(async_client, "/discover/")
+    assert (page.count('class="model download"'), "2 more in the library" in page) == (5, True)
+    assert "Cancel a/m6" in page  # what runs is shown before what waits
+    seen = re.search(r'hx-get="(/library/downloads/\?seen=\w+)&amp;few=1"', page)
+    assert seen is not None
+    response = await async_client.get(f"{seen[1]}x&few=1", headers=HTMX)
+    assert response.content.decode().count('class="model download"') == 5
+    whole = await text_of(async_client, "/library/")
+    assert whole.count('class="model download"') == 7
+
+
 async def test_a_failed_download_can_be_put_away(async_client: AsyncClient) -> None:
     job = await Download.objects.acreate(repository="a/big", status="failed")
     await async_client.post(f"/library/downloads/{job.uuid}/cancel/")

@@ -14,9 +14,9 @@ from tests.jobs.test_children import until
 from tests.live import LiveServer
 from tests.models_app.test_downloads import NAME, repository
 
+pytestmark = pytest.mark.server
+
 WEIGHTS = "model.safetensors"
-HEADER_BYTES = 100_001
-"""What the library reads of a weight file to see its header."""
 
 
 @pytest.fixture
@@ -60,33 +60,25 @@ def arrived(live: LiveServer) -> bool:
     return [one["id"] for one in live.get("/v1/models")["data"] if one["id"] == "tiny"] != []
 
 
-def test_a_server_that_ends_leaves_its_downloads_running(hub: Hub, home: Path) -> None:
-    with server(home, hub) as live:
-        job = begin(live, hub, home)
-        until(lambda: status_of(live)["download_progress"] > 0)
-        assert status_of(live)["status"] == "downloading"
-    pid = job.pid
-    assert job.is_alive()
-    with server(home, hub) as live:
-        assert status_of(live)["status"] == "downloading"
-        assert job.pid == pid
-        hub.go.set()
-        until(lambda: arrived(live))
-        assert hub.served[WEIGHTS] == len(repository()[WEIGHTS]) + HEADER_BYTES
-        loaded = live.get("/v1/models/author/tiny-4bit")
-        assert (loaded["name"], loaded["error_message"]) == ("tiny", None)
-
-
-def test_after_a_crash_of_everything_it_goes_on_where_it_was(hub: Hub, home: Path) -> None:
+def test_it_outlives_its_server_and_goes_on_after_a_crash_of_everything(
+    hub: Hub, home: Path
+) -> None:
     with server(home, hub) as live:
         job = begin(live, hub, home)
         until(lambda: status_of(live)["download_progress"] > 50)
+        asked, pid = len(hub.asked), job.pid
+    assert job.is_alive()  # the server ended, the download did not
+    with server(home, hub) as live:
+        assert (status_of(live)["status"], job.pid) == ("downloading", pid)
+        assert len(hub.asked) == asked
         os.kill(live.process.pid, signal.SIGKILL)
-        os.kill(job.pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         until(lambda: not job.is_alive())
         live.process.wait()
     hub.go.set()
     before = hub.served[WEIGHTS]
     with server(home, hub) as live:
         until(lambda: arrived(live))
+        found = live.get("/v1/models/author/tiny-4bit")
+        assert (found["name"], found["error_message"]) == ("tiny", None)
     assert hub.served[WEIGHTS] - before < len(repository()[WEIGHTS]) - 150_000

@@ -88,6 +88,16 @@ async def test_a_loaded_model_is_loaded_anew_with_a_quantised_cache(
     assert (await Model.objects.aget()).kv_quantization is None
 
 
+@pytest.mark.parametrize(("row", "start"), [(None, 0), (77, 77), (0, 0)])
+async def test_it_is_quantised_from_the_first_token_unless_the_model_says_otherwise(
+    async_client: AsyncClient, runtime: Runtime, row: int | None, start: int
+) -> None:
+    model = await amake_model("echo", kv_start_tokens=row)
+    await post(async_client, "load", model_id="echo", kv_quantization=8)
+    told = await runtime.pool.ask(model.key, "load_options")
+    assert (told["kv_bits"], told.get("kv_start_tokens", 5000)) == (8, start)
+
+
 async def test_models_without_a_kv_cache_say_so(
     async_client: AsyncClient, runtime: Runtime
 ) -> None:
@@ -107,6 +117,19 @@ async def test_a_folder_is_registered_and_deleted_again(
     deleted = await post(async_client, "delete", model_id=entry["id"])
     assert (deleted.json()["status"], deleted.json()["model_id"]) == ("deleted", entry["id"])
     assert folder.exists()
+
+
+async def test_the_page_of_a_registered_folder_is_kept(
+    async_client: AsyncClient, runtime: Runtime, tmp_path: Path
+) -> None:
+    folder, page = str(make_folder(tmp_path, "mine")), "https://huggingface.co/author/mine"
+    wrong = await post(async_client, "register", name="mine", path=folder, url="file:///etc")
+    assert (wrong.status_code, "url must begin" in wrong.json()["detail"]) == (400, True)
+    entry = (await post(async_client, "register", name="mine", path=folder, url=page)).json()[0]
+    assert entry["url"] == page
+    await post(async_client, "verify")
+    listed = (await async_client.get("/api/engine/models")).json()
+    assert [one["url"] for one in listed if one["path"] == folder] == [page]
 
 
 async def test_scan_registers_every_sound_model(

@@ -1,5 +1,6 @@
 """Settings and profiles with a real tiny model: what a person sets reaches the engine."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from mlxgui.runtime import Runtime
 from models_app import library
 from models_app.models import Model, Profile
 from tests import tiny
+from tests.models_app.broken import edit
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.model]
 
@@ -60,3 +62,62 @@ async def test_a_cache_that_cannot_be_quantised_says_why(
     assert "kv_quantization does not go with “narrow”" in response.json()["detail"]
     await ask(async_client, "narrow")  # without that wish it is as sound as before
     assert (await Model.objects.aget(name="narrow")).load_error == ""
+
+
+MARK = "from pathlib import Path\nPath({marker!r}).touch()\n"
+OWN_MODEL = MARK + "from mlx_lm.models.qwen3 import Model, ModelArgs\n"
+OWN_TOKENIZER = MARK + (
+    "from transformers import PreTrainedTokenizerFast\n"
+    "class Own(PreTrainedTokenizerFast):\n    pass\n"
+)
+
+
+def with_code(text_model: Path, folder: Path, kind: str) -> Path:
+    """A sound model whose own code leaves a mark beside it; returns the mark."""
+    shutil.copytree(text_model, folder)
+    marker = folder.with_name(f"{folder.name}-code-ran")
+    if kind == "model":
+        edit(folder / "config.json", model_file="own.py")
+    else:
+        edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": [None, "own.Own"]})
+    code = OWN_MODEL if kind == "model" else OWN_TOKENIZER
+    (folder / "own.py").write_text(code.format(marker=str(marker)))
+    return marker
+
+
+@pytest.mark.parametrize("kind", ["model", "tokenizer"])
+async def test_code_runs_from_the_folder_that_was_allowed_and_from_no_other(
+    async_client: AsyncClient,
+    runtime: Runtime,
+    text_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    allowed = with_code(text_model, tmp_path / "allowed", kind)
+    other = with_code(text_model, tmp_path / "other", kind)
+    for name in ("allowed", "other"):
+        await aregister(tmp_path / name, name)
+    await Model.objects.filter(name="allowed").aupdate(trust_remote_code=True)
+    await sync_to_async(library.scan)()
+    refused = await async_client.post("/v1/models/other/load")
+    assert (refused.status_code, "program code" in refused.json()["detail"]) == (500, True)
+    assert not allowed.exists()  # looking at it runs nothing, allowed or not
+    assert (await ask(async_client, "allowed"))["usage"]["completion_tokens"] > 0
+    assert (allowed.exists(), other.exists()) == (True, False)
+
+
+async def test_the_environment_allows_the_code_of_every_folder(
+    async_client: AsyncClient,
+    runtime: Runtime,
+    text_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLX_TRUST_REMOTE_CODE", "true")
+    await runtime.apply_settings()
+    marker = with_code(text_model, tmp_path / "any", "model")
+    await aregister(tmp_path / "any", "any")
+    await ask(async_client, "any")
+    assert marker.exists()

@@ -1,5 +1,6 @@
 """Install, delete and watch, against MLX-GUI's document."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,57 @@ async def test_install_refuses_what_cannot_be(
     assert not await Download.objects.aexists()
 
 
+async def test_a_name_that_is_taken_is_refused(
+    async_client: AsyncClient, runtime: Runtime, hub: Hub
+) -> None:
+    await amake_model("mine")
+    await Download.objects.acreate(repository="a/other", name="coming")
+    for name in ("mine", "coming"):
+        response = await install(async_client, model_id=LLAMA, name=name)
+        assert response.status_code == 400
+        assert response.json()["error"]["param"] == "name"
+    assert await Download.objects.acount() == 1
+
+
+async def test_a_folder_that_the_disk_keeps_says_so(
+    async_client: AsyncClient, runtime: Runtime, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_folder(home.models, "kept")
+    await sync_to_async(scan)()
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    response = await async_client.delete("/v1/models/kept")
+    assert response.status_code == 500
+    assert f"“kept” could not be deleted: Permission denied ({folder})" in response.json()["detail"]
+    assert await Model.objects.filter(name="kept").aexists()
+
+
+async def test_a_damaged_cache_goes_too_and_counts(
+    async_client: AsyncClient, runtime: Runtime, home: Home, tmp_path: Path
+) -> None:
+    snapshot = make_cached(tmp_path / "cache", "author/odd")
+    await sync_to_async(scan)()
+    (snapshot.parent / "stray").write_text("the library refuses a cache with such a file")
+    body = (await async_client.delete("/v1/models/author/odd")).json()
+    assert body["freed_bytes"] > 1000
+    assert not snapshot.parent.parent.exists()
+
+
+async def test_a_link_in_the_cache_goes_alone(
+    async_client: AsyncClient, runtime: Runtime, home: Home, tmp_path: Path
+) -> None:
+    snapshot = make_cached(tmp_path / "elsewhere", "author/real")
+    (tmp_path / "cache").mkdir()
+    link = tmp_path / "cache" / "models--author--real"
+    link.symlink_to(snapshot.parent.parent)
+    await sync_to_async(scan)()
+    assert (await async_client.delete("/v1/models/author/real")).status_code == 200
+    assert ((snapshot / "config.json").exists(), link.is_symlink()) == (True, False)
+
+
 async def test_delete_removes_a_folder_and_says_what_came_back(
     async_client: AsyncClient, runtime: Runtime, home: Home
 ) -> None:
@@ -170,7 +222,7 @@ async def test_the_starter_and_what_is_in_use_stay(
     monkeypatch.setattr(removal, "reasons_to_stay", [lambda model: "A training uses it."])
     assert (await async_client.delete("/v1/models/starter")).status_code == 400
     response = await async_client.delete("/v1/models/busy")
-    assert (response.status_code, response.json()["detail"]) == (400, "A training uses it.")
+    assert (response.status_code, response.json()["detail"]) == (409, "A training uses it.")
     assert await Model.objects.acount() == 2
 
 
@@ -217,6 +269,10 @@ async def test_status_of_a_download_has_its_progress(
     assert (body["status"], body["download_progress"]) == ("downloading", 25.0)
     assert (body["downloaded_mb"], body["total_mb"]) == (25.0, 100.0)
     assert (body["download_speed_mbps"], body["download_eta_seconds"]) == (5.0, 15)
+    await Download.objects.aupdate(status="paused")
+    body = (await async_client.get("/v1/manager/models/a/big/status")).json()
+    assert (body["status"], body["download_status"]) == ("paused", "paused")
+    assert (body["download_speed_mbps"], body["download_eta_seconds"]) == (0.0, None)
 
 
 async def test_priority_reorders_what_waits(async_client: AsyncClient, runtime: Runtime) -> None:

@@ -1,6 +1,8 @@
 """The environment's names for what a worker can be told, all the way into its process."""
 
-from collections.abc import AsyncIterator
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from mlxgui.engine.spec import LoadOptions
 from mlxgui.runtime import limits_from
 from mlxgui.system.models import Setting
 from tests.conftest import KERNELS, fake
+from tests.contract.test_documents_others import make_adapter
+from tests.live import LiveServer
 
 NAMES = {
     "PREFILL_STEP_SIZE": ("prefill_step_tokens", "512", 512),
@@ -78,3 +82,36 @@ def test_nonsense_is_said_in_the_log_and_left_out(
     field = NAMES[name][0]
     assert getattr(options, field) == DEFAULTS[field]
     assert name in caplog.text
+
+
+@pytest.mark.model
+def test_a_running_server_keeps_to_them(tmp_path: Path, text_model: Path) -> None:
+    """The mlx-vlm server's names, old and new, as its users set them."""
+    home, tuned = tmp_path / "home", make_adapter(tmp_path / "tuned", text_model)
+    with_code = shutil.copytree(text_model, tmp_path / "with-code")
+    (with_code / "modeling.py").write_text("raise RuntimeError('nobody asks for it')")
+    environment = {"MLX_TRUST_REMOTE_CODE": "true", "MAX_KV_SIZE": "200", "KV_BITS": "8",
+                   "PREFILL_STEP_SIZE": "64", "MLX_VLM_PRELOAD_MODEL": text_model.name,
+                   "PRELOAD_ADAPTER": str(tuned)}  # fmt: skip
+    with LiveServer(home, text_model, with_code, **environment) as server:
+        named = f"{text_model.name}@tuned"
+        wait_for(lambda: named in server.get("/v1/manager/status")["loaded_models"])
+        (worker,) = server.workers()
+        asked: dict[str, Any] = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 4}
+        assert server.send("POST", "/v1/chat/completions", asked)[0] == 200
+        assert [one.pid for one in server.workers()] == [worker.pid]  # it is what no name means
+        asked |= {"model": "with-code"}
+        assert server.send("POST", "/v1/chat/completions", asked)[0] == 200
+        # One bound excludes the other; the model is loaded all the same, and says so.
+        note = server.get("/v1/manager/models/with-code/status")["note"]
+        assert note.startswith("KV_BITS=8 is left out") and "max_kv_size" in note
+        status, body = server.send("POST", "/v1/chat/completions", asked | {"max_tokens": 500})
+        assert (status, body["error"]["param"]) == (400, "max_tokens")
+        assert "max_kv_size bounds the KV cache to 200" in body["error"]["message"]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)

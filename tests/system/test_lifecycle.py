@@ -12,6 +12,8 @@ from django.test import AsyncClient
 
 from tests.server import ROOT, ServerProcess, outside
 
+pytestmark = pytest.mark.server
+
 STOP_SECONDS = 5.0
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from django.test import AsyncClient
+from django.test import AsyncClient, RequestFactory
 
 from mlxgui import runtime as running
 from mlxgui.runtime import Runtime
@@ -96,6 +96,28 @@ async def test_a_restart_that_would_not_come_back_is_refused(
     done = await async_client.post("/system/restart/", follow=True)
     assert "MLX_GUI_API_KEY must be set first. Nothing was changed." in done.text
     assert not runtime.control.restarting
+
+
+async def test_a_page_follows_the_server_to_its_new_port(
+    runtime: Runtime, async_client: AsyncClient
+) -> None:
+    runtime.control = Control(Address("127.0.0.1", 8000), None, 8999)
+    done = await async_client.post("/system/restart/")
+    new = "http://testserver:8999"
+    assert f'data-comes-back="{new}/v1/system/version"' in done.text
+    assert f'data-then="{new}/system/" data-moves' in done.text
+    assert f"connect-src 'self' {new};" in done["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("host", "new"),
+    [("127.0.0.1:8000", "http://127.0.0.1:8999"), ("[::1]:8000", "http://[::1]:8999"),
+     ("localhost", "http://localhost:8999")],
+)  # fmt: skip
+def test_the_new_address_keeps_the_name_that_the_reader_used(host: str, new: str) -> None:
+    request = RequestFactory().get("/", HTTP_HOST=host)
+    assert overview.new_origin(request, 8000, 8999) == new
+    assert overview.new_origin(request, 8000, 8000) == ""
 
 
 async def test_without_serve_the_page_says_where_to_end_it(async_client: AsyncClient) -> None:

@@ -14,6 +14,8 @@ import pytest
 
 from tests.server import ROOT, ServerProcess, outside
 
+pytestmark = pytest.mark.server
+
 STOP_SECONDS = 5.0
 
 

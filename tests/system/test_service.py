@@ -14,6 +14,8 @@ from mlxgui.system import service
 from mlxgui.system.service import Program
 from tests.server import ROOT, ServerProcess, outside
 
+pytestmark = pytest.mark.server
+
 NASTY = 'a "b" \\c 100% $HOME <&> é'
 
 
@@ -57,6 +59,15 @@ def test_the_program_carries_what_a_login_shell_had_set(what: Program, tmp_path:
     assert what.environment == {
         "MLX_GUI_HOME": str(tmp_path / NASTY), "MLX_GUI_PORT": "9000", "HF_TOKEN": NASTY,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["KV_BITS", "PRELOAD_MODEL", "MLX_VLM_PRELOAD_ADAPTER", "HUGGINGFACE_HUB_TOKEN",
+             "HTTPS_PROXY", "MLX_TRUST_REMOTE_CODE"],
+)  # fmt: skip
+def test_a_service_knows_every_name_that_the_readme_documents(tmp_path: Path, name: str) -> None:
+    made = service.program(ROOT, tmp_path, {name: "1", "PATH": "/bin"})
+    assert made.environment == {name: "1", "MLX_GUI_HOME": str(tmp_path)}
 
 
 def test_the_plist_is_what_launchd_reads(what: Program, tmp_path: Path) -> None:

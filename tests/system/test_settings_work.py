@@ -22,7 +22,7 @@ from tests.jobs.test_children import until
 from tests.models_app.folders import make_cached
 from tests.server import ServerProcess
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.server]
 KEY = {"Authorization": "Bearer sesame"}
 
 

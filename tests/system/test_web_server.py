@@ -8,10 +8,16 @@ import sys
 import time
 from collections.abc import Iterator
 
+import pytest
+
 from tests.server import ROOT
+
+pytestmark = pytest.mark.server
 
 PROGRAM = """
 import asyncio, sys
+import pytest
+
 from mlxgui.system.web_server import WebServer
 
 async def application(scope, receive, send):

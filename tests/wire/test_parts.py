@@ -102,8 +102,9 @@ def test_twenty_megabytes_decoded_are_the_most() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [WAV, b"ID3" + bytes(20), b"\xff\xfb\x90" + bytes(20), b"fLaC", b"OggS" + bytes(9)]
-)
+    "data", [WAV, b"ID3" + bytes(20), b"\xff\xfb\x90" + bytes(20), b"fLaC", b"OggS" + bytes(9),
+             b"\0\0\0 ftypM4A ", b"\x1aE\xdf\xa3", b"\xff\xf1\x50" + bytes(20)]
+)  # fmt: skip
 def test_sounds_are_known_by_their_content(data: bytes) -> None:
     given = PartIn("input_audio", input_audio=InputAudioIn(encoded(data), "wav"))
     assert part_from_openai(given, "x") == AudioPart(data)
@@ -112,7 +113,7 @@ def test_sounds_are_known_by_their_content(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "words"), [(PNG, "PNG"), (b"\0\0\0 ftypM4A ", "M4A"), (b"", "empty"), (b"x", "mp3")]
+    ("data", "words"), [(PNG, "PNG"), (b"\0\0\0 ftypheic", "HEIC"), (b"", "empty"), (b"x", "mp3")]
 )
 def test_what_is_no_known_sound_is_refused(data: bytes, words: str) -> None:
     with pytest.raises(BadRequest, match=words):

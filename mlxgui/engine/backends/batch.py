@@ -7,7 +7,7 @@ rows at once while the model already runs.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 import numpy as np
@@ -19,20 +19,42 @@ from mlxgui.engine.backends.quantised import merged
 MaskRows = Callable[[mx.array, np.ndarray, list[int]], mx.array]
 
 
-class Report:
-    """Log probabilities of one row and step, in arrays that are evaluated with the step."""
+class Reports:
+    """Log probabilities of one step, of the rows that asked: arrays that are evaluated with it, and
+    read once for all rows."""
 
-    def __init__(self, chosen: mx.array, ids: mx.array | None, values: mx.array | None) -> None:
-        self.arrays = [array for array in (chosen, ids, values) if array is not None]
+    def __init__(self, *arrays: mx.array) -> None:
+        self.arrays = arrays
+        self._read: tuple[list[float], Any, Any] | None = None
+
+    def row(self, place: int) -> tuple[float, list[tuple[int, float]]]:
+        if self._read is None:
+            drawn = np.array(self.arrays[0]).tolist()
+            ids: Any = [[]] * len(drawn)
+            values: Any = ids
+            if len(self.arrays) > 1:
+                found = np.array(self.arrays[2])
+                order = np.argsort(-found, axis=-1)
+                ids = np.take_along_axis(np.array(self.arrays[1]), order, -1).tolist()
+                values = np.take_along_axis(found, order, -1).tolist()
+            self._read = drawn, ids, values
+        drawn, ids, values = self._read
+        return drawn[place], list(zip(ids[place], values[place], strict=True))
+
+
+class Report(NamedTuple):
+    """One row of them."""
+
+    all: Reports
+    place: int
+
+    @property
+    def arrays(self) -> tuple[mx.array, ...]:
+        return self.all.arrays
 
     def read(self) -> tuple[float, list[tuple[int, float]]]:
         """(of the drawn token, [(token, log probability) of the alternatives, best first])."""
-        chosen = float(np.array(self.arrays[0]))
-        if len(self.arrays) == 1:
-            return chosen, []
-        ids, values = np.array(self.arrays[1]), np.array(self.arrays[2])
-        best = np.argsort(-values)
-        return chosen, [(int(ids[i]), float(values[i])) for i in best]
+        return self.all.row(self.place)
 
 
 PER_ROW = (
@@ -134,7 +156,7 @@ class Batch(GenerationBatch):
         sampled, normalised = self._draw(logits, plans)
         reports = self.report(logits if normalised is None else normalised, sampled, plans)
         self._next_tokens, self._next_logprobs = sampled, reports
-        arrays = [array for report in reports if report for array in report.arrays]
+        arrays = next((report.arrays for report in reports if report), ())
         mx.async_eval(sampled, arrays, contexts)
         # Only now wait for the step before: the device computes this one meanwhile.
         mx.eval(inputs)
@@ -204,15 +226,12 @@ class Batch(GenerationBatch):
         values = values - mx.logsumexp(values, axis=-1, keepdims=True)
         drawn = mx.take_along_axis(values, sampled[mx.array(rows)][:, None], axis=-1)[:, 0]
         most = max(plans[i].logprobs for i in rows)
-        ids = best = None
+        found = Reports(drawn)
         if most:
             ids = mx.argpartition(-values, kth=most - 1, axis=-1)[:, :most]
-            best = mx.take_along_axis(values, ids, axis=-1)
+            found = Reports(drawn, ids, mx.take_along_axis(values, ids, axis=-1))
         for place, i in enumerate(rows):
-            if ids is None or best is None or not plans[i].logprobs:
-                reports[i] = Report(drawn[place], None, None)
-            else:
-                reports[i] = Report(drawn[place], ids[place], best[place])
+            reports[i] = Report(found, place)
         return reports
 
 

@@ -6,6 +6,7 @@ all that it may write.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import mlx.core as mx
@@ -18,16 +19,22 @@ from mlx_lm.models.cache import (
 )
 
 from mlxgui.engine.backends.entry import Entry
+from mlxgui.engine.backends.limits import set_limits
 from mlxgui.engine.backends.prompts import Prompt
 from mlxgui.engine.cache.arrays import layers_of
 from mlxgui.engine.errors import BadRequest, ContextOverflow, NotEnoughMemory
 from mlxgui.engine.kv import KvShape
 from mlxgui.engine.memory import GIB
-from mlxgui.engine.plan import LONGEST_CONTEXT_TOKENS, MIB, plan_of
+from mlxgui.engine.model_files import weights_bytes
+from mlxgui.engine.plan import (
+    LONGEST_CONTEXT_TOKENS,
+    Plan,
+    draft_bytes,
+    largest_context,
+    plan_of,
+)
 from mlxgui.engine.spec import ModelSpec
 
-BUFFER_CACHE_SHARE = 0.25
-MIN_BUFFER_CACHE_BYTES, MAX_BUFFER_CACHE_BYTES = 128 * MIB, 2048 * MIB
 SMALLEST_ROW_TOKENS = 512
 """So long a row is let in however short the memory: the model was loaded to be used."""
 
@@ -40,9 +47,14 @@ class Budget:
     def __init__(self, model: Any, spec: ModelSpec) -> None:
         self.options = spec.options
         self.shape = measured_shape(model)
-        self.weights_bytes = int(mx.get_active_memory())
-        on_processor = mx.default_device().type == mx.DeviceType.cpu
-        self.plan = plan_of(spec, on_processor=on_processor)
+        self._spec = spec
+        self._on_processor = mx.default_device().type == mx.DeviceType.cpu
+        self.plan = plan_of(spec, on_processor=self._on_processor)
+        self._whole_plan = self.plan
+        self.draft_bytes = self.plan.draft_bytes
+        """Of the draft model that is loaded: its weights and its row."""
+        drafts = weights_bytes(Path(self.options.draft_path)) if self.draft_bytes else 0
+        self.weights_bytes = int(mx.get_active_memory()) - drafts
         self.kv_bytes = 0
         """For the rows of all requests together; 0 = no bound."""
         self._taken: dict[int, int] = {}
@@ -50,12 +62,49 @@ class Budget:
 
     def set(self, memory_bytes: int) -> None:
         """The worker may take so much from now on, beside its prompt cache; 0 = no bound."""
+        self._memory_bytes = memory_bytes
+        self.plan = self._plan_within(memory_bytes)
         arrays = memory_bytes - self.plan.process_bytes
-        left = arrays - self.weights_bytes - self.plan.transient_bytes
-        least = self.row_bytes(SMALLEST_ROW_TOKENS)
-        self.kv_bytes = max(least, left) if memory_bytes else 0
+        self.kv_bytes = max(self._least, self._left(self.draft_bytes)) if memory_bytes else 0
         all_arrays = arrays + self.options.prompt_cache_bytes if memory_bytes else 0
-        set_limits(all_arrays, self.weights_bytes)
+        weights = self.weights_bytes + self.draft_bytes
+        set_limits(all_arrays, weights, wires=self.options.raise_wired_limit)
+
+    def _plan_within(self, memory_bytes: int) -> Plan:
+        """Of the longest row for which it fits: shorter rows need less for reading, too."""
+        plan, spec, slow = self._whole_plan, self._spec, self._on_processor
+        # Weights may take more than their files say.
+        room = memory_bytes - max(0, self.weights_bytes - plan.weights_bytes)
+        if not memory_bytes or room >= plan.needed_bytes:
+            return plan
+        tokens = max(SMALLEST_ROW_TOKENS, largest_context(spec, room, on_processor=slow))
+        return plan_of(spec, context_tokens=tokens, on_processor=slow)
+
+    def hold_draft(self, path: str) -> None:
+        """Memory for another draft model in place of the present one; "" = for none.
+
+        Raises BadRequest for draft_model where the weights of both leave too little for a row.
+        """
+        size = draft_bytes(Path(path), self._whole_plan.context_tokens) if path else 0
+        if self._memory_bytes and self._left(size) < self._least:
+            fitting = max(0, self._left(0) - self._least)
+            raise BadRequest(
+                f"The draft model takes {_gb(size)} GB, but {_gb(fitting)} GB of memory are left"
+                " for one. Leave draft_model out, choose a smaller one, or unload other models.",
+                param="draft_model",
+            )
+        self.draft_bytes = size
+        self.set(self._memory_bytes)
+
+    @property
+    def _least(self) -> int:
+        return self.row_bytes(SMALLEST_ROW_TOKENS)
+
+    def _left(self, drafts_bytes: int) -> int:
+        """For rows, beside a draft model of that size."""
+        plan = self.plan
+        working = plan.process_bytes + plan.transient_bytes + drafts_bytes
+        return self._memory_bytes - self.weights_bytes - working
 
     def row_bytes(self, tokens: int) -> int:
         options = self.options
@@ -129,7 +178,11 @@ class Budget:
     def _most_tokens(self, room_bytes: int) -> int:
         options = self.options
         return self.shape.most_tokens(
-            room_bytes, LONGEST_CONTEXT_TOKENS, bits=options.kv_bits, group=options.kv_group_size
+            room_bytes,
+            LONGEST_CONTEXT_TOKENS,
+            bits=options.kv_bits,
+            group=options.kv_group_size,
+            start=options.kv_start_tokens,
         )
 
     # -- before it is computed --------------------------------------------------------------------
@@ -198,22 +251,6 @@ def measured_shape(model: Any) -> KvShape:
     return KvShape(growing, tuple(windows.items()), state, number)
 
 
-def set_limits(arrays_bytes: int, weights_bytes: int, to: Any = mx) -> None:
-    """mlx's own bounds. Beyond the first it waits for what it computes before it takes more; freed
-    buffers are kept for reuse up to the second, by default up to nearly all memory.
-
-    Args:
-        arrays_bytes: for weights, rows, a prefill chunk and kept prompts; 0 = as mlx has it.
-        to: has `set_memory_limit` and `set_cache_limit`.
-    """
-    share = int(weights_bytes * BUFFER_CACHE_SHARE)
-    buffers = min(MAX_BUFFER_CACHE_BYTES, max(MIN_BUFFER_CACHE_BYTES, share))
-    if arrays_bytes:
-        to.set_memory_limit(max(arrays_bytes, weights_bytes + MIN_BUFFER_CACHE_BYTES))
-        spare = max(0, arrays_bytes - weights_bytes)
-        buffers = min(buffers, max(MIN_BUFFER_CACHE_BYTES, spare // 2))
-    to.set_cache_limit(buffers)
-
-
 def _gb(size_bytes: int) -> str:
-    return f"{size_bytes / GIB:.2f}"
+    """With three digits where there is little: bytes of small models count too."""
+    return f"{size_bytes / GIB:.{2 if size_bytes >= GIB // 10 else 3}f}"

@@ -49,10 +49,10 @@ class ChoiceMaker:
             draft_tokens=request.draft_tokens,
         )
         plan.processors = sampling.processors_for(chosen)
-        if request.min_tokens:
+        if least := _least_tokens(prompt):
             ends = [token for sequence in self.eos for token in sequence]
             position = partial(getattr, plan, "position")
-            plan.processors.append(sampling.not_before(ends, request.min_tokens, position))
+            plan.processors.append(sampling.not_before(ends, least, position))
         if prompt.grammar is not None:
             thinking = self.constraints.thinking(request, prompt.starts_in_thinking)
             plan.matcher = prompt.grammar.matcher(thinking)
@@ -90,3 +90,11 @@ class ChoiceMaker:
                 self._machines.clear()
             self._machines[stop] = machine_with_stops(self.tokenizer, stop)
         return self._machines[stop]
+
+
+def _least_tokens(prompt: Prompt) -> int:
+    """Tokens before the turn may end. Under a grammar an end that is to be ignored is put off for
+    as long as anything else fits; behind the last word of a grammar nothing does."""
+    if prompt.grammar is not None and prompt.request.ignore_eos:
+        return prompt.max_tokens
+    return prompt.request.min_tokens

@@ -12,9 +12,9 @@ from mlx_vlm.models.pooling import read_pooling_config
 from mlx_vlm.utils import load_processor
 
 from mlxgui.engine.backends.batches import BatchBackend, Item, Texts, attention, padded
-from mlxgui.engine.backends.loading import embedding_rows
+from mlxgui.engine.backends.loading import embedding_rows, no_numbers
 from mlxgui.engine.backends.turns import Row
-from mlxgui.engine.errors import BadRequest, ContextOverflow, EngineError, LoadFailed
+from mlxgui.engine.errors import BadRequest, ContextOverflow
 from mlxgui.engine.tasks import Embedded, EmbedRequest
 from mlxgui.engine.types import Event
 
@@ -37,7 +37,7 @@ class EmbeddingBackend(BatchBackend):
         self.max_tokens = max_tokens(folder, self.tokenizer, self.spec.context_tokens)
         vector = self._vectors([[0]])[0]
         if not np.isfinite(vector).all():
-            raise LoadFailed(f"“{self.spec.name}” computes no numbers (NaN): weights are damaged.")
+            raise no_numbers(self.spec.name)
         self.dimensions = len(vector)
         return {"dimensions": self.dimensions, "max_tokens": self.max_tokens}
 
@@ -81,7 +81,7 @@ class EmbeddingBackend(BatchBackend):
     def compute(self, items: Sequence[Item], rows: Sequence[Row]) -> list[Event]:
         vectors = self._vectors([item.tokens for item in items])
         if not np.isfinite(vectors).all():
-            raise EngineError("The model computed no numbers (NaN) for this text.")
+            raise no_numbers(self.spec.name)
         return [
             Embedded(item.index, shortened(vector, row.prepared.request.dimensions).tobytes())
             for item, row, vector in zip(items, rows, vectors, strict=True)

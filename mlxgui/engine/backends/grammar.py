@@ -23,7 +23,8 @@ import mlx.core as mx
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits
 
-from mlxgui.engine.backends.grammar_text import source_of, why_refused
+from mlxgui.engine.backends.grammar_text import source_of, why_it_gave_out, why_refused
+from mlxgui.engine.backends.grammar_thought import Thought
 from mlxgui.engine.backends.grammar_vocabulary import (
     Bits,
     Vocabulary,
@@ -31,6 +32,7 @@ from mlxgui.engine.backends.grammar_vocabulary import (
     vocabulary_of,
     words_for,
 )
+from mlxgui.engine.errors import BadRequest
 from mlxgui.engine.types import Constraint
 
 Thinking = Literal["none", "may", "open"]
@@ -100,6 +102,7 @@ class Compiled:
         self, vocabulary: Vocabulary, source: str, constraint: Constraint, param: str
     ) -> None:
         self.vocabulary = vocabulary
+        self._constraint, self._param = constraint, param
         self._lock = threading.Lock()
         self._first = LLMatcher(vocabulary.tokenizer, source, log_level=0, limits=LIMITS)
         # Some limits show only when the first step is computed.
@@ -111,66 +114,13 @@ class Compiled:
     def matcher(self, thinking: Thinking = "none") -> "Matcher":
         return Matcher(self, thinking)
 
+    def gave_out(self, failure: str) -> BadRequest:
+        """What to say of a matcher that failed while the answer was written."""
+        return why_it_gave_out(failure, self._constraint, self._param)
+
     def start(self) -> LLMatcher:
         with self._lock:
             return self._first.deep_copy()
-
-
-class Thought:
-    """The free part before the grammar begins. It ends with the model's own end of thinking."""
-
-    def __init__(self, vocabulary: Vocabulary, *, is_open: bool) -> None:
-        self._known = vocabulary
-        self._phase: Literal["may", "open", "gap", "past"] = "open" if is_open else "may"
-        self._matched = 0
-        self._last: tuple[int, ...] = ()
-
-    @property
-    def is_open(self) -> bool:
-        return self._phase == "open"
-
-    @property
-    def is_past(self) -> bool:
-        return self._phase == "past"
-
-    def takes(self, token: int) -> bool:
-        """Whether the token belongs to the thought; the first that does not is the grammar's."""
-        match self._phase:
-            case "may":
-                return self._opens(token)
-            case "open":
-                self._last = (*self._last, token)[-len(self._known.think_end) :]
-                if self._last == self._known.think_end:
-                    self._phase = "gap"
-                return True
-            case "gap":
-                self._phase = "past"
-                return token in self._known.blanks
-        return False
-
-    def _opens(self, token: int) -> bool:
-        start = self._known.think_start
-        if token != start[self._matched]:
-            self._phase = "past"
-            return False
-        self._matched += 1
-        if self._matched == len(start):
-            self._phase = "open"
-        return True
-
-    @property
-    def expects(self) -> int | None:
-        """The token that must come, once a start of several tokens has begun."""
-        if self._phase == "may" and self._matched:
-            return self._known.think_start[self._matched]
-        return None
-
-    @property
-    def also(self) -> tuple[int, ...]:
-        """Tokens allowed beside those of the grammar."""
-        if self._phase == "may":
-            return self._known.think_start[:1]
-        return tuple(self._known.blanks) if self._phase == "gap" else ()
 
 
 class Matcher:

@@ -104,22 +104,41 @@ _FEATURES: list[tuple[str, str]] = [
 ]
 
 
+def _name(constraint: Constraint, param: str) -> str:
+    """What the client calls it: a grammar of calls is ours, the tools' schemas in it are not."""
+    return "schema of a tool" if param == "tool_choice" else NAMES[constraint.kind]
+
+
+TOO_MUCH = re.compile(r"too (large|many|complex|big)|[Ll]imit|fuel")
+
+
 def why_refused(message: str, constraint: Constraint, param: str) -> BadRequest:
     """The exception that says it: Unsupported with the feature's name, or BadRequest."""
-    name = NAMES[constraint.kind]
+    name = _name(constraint, param)
     for pattern, words in _FEATURES:
         if found := re.search(pattern, message):
             feature = words.format(**found.groupdict())
             return Unsupported(f"The {name} {feature}, which cannot be enforced.", param=param)
-    if re.search(r"too (large|many|complex|big)|[Ll]imit|fuel", message):
+    if TOO_MUCH.search(message):
         return BadRequest(f"The {name} is too complex to be enforced.", param=param)
     if "NoExtension" in message:
         return BadRequest(f"The {name} allows no answer at all.", param=param)
     return BadRequest(f"The {name} is not valid: {_gist(message)}", param=param)
 
 
+def why_it_gave_out(message: str, constraint: Constraint, param: str) -> BadRequest:
+    """The same for one that was compiled, and could not be followed to its end."""
+    if TOO_MUCH.search(message):
+        return why_refused(message, constraint, param)
+    name = _name(constraint, param)
+    return BadRequest(
+        f"The {name} leads to where no token of this model fits: {_gist(message)}", param=param
+    )
+
+
 def _gist(message: str) -> str:
     """The line that tells what is wrong: parsers of patterns say it last, others first."""
     lines = [line.strip() for line in message.strip().splitlines() if line.strip()] or ["unknown"]
     errors = [line for line in lines if line.startswith("error:")]
-    return (errors[0].removeprefix("error: ") if errors else lines[0])[:200]
+    gist = errors[0].removeprefix("error: ") if errors else lines[0]
+    return re.sub(r"^at \d+\(\d+\): failed to compile JSON schema: ", "", gist)[:200]

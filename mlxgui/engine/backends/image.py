@@ -1,9 +1,11 @@
-"""Pictures from words over mlx-vlm's image pipelines; one picture is one chunk."""
+"""Pictures from words over mlx-vlm's image pipelines; one picture is one chunk, which ends in its
+midst where nobody waits for it."""
 
+import contextlib
 import gc
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,11 +89,12 @@ class ImageBackend(TurnBackend):
         for index in range(request.n):
             seed = (first + index) % SEEDS
             try:
-                drawn = (
-                    self._edited(prepared, seed)
-                    if prepared.pictures
-                    else self._drawn(request, seed)
-                )
+                with after_each_evaluation(self.go_on):
+                    drawn = (
+                        self._edited(prepared, seed)
+                        if prepared.pictures
+                        else self._drawn(request, seed)
+                    )
             except ValueError as error:  # the pipelines' word for sizes and steps they cannot do
                 raise BadRequest(f"The model refuses this: {error}") from error
             data = image_files.encoded(drawn, request.format, request.quality)
@@ -127,6 +130,22 @@ def _sampling(request: DrawRequest, seed: int) -> dict[str, Any]:
     extra = {"negative_prompt": request.negative_prompt} if request.negative_prompt else {}
     steps, guidance = request.steps or None, request.guidance
     return {"seed": seed, "steps": steps, "guidance": guidance, "extra": extra}
+
+
+@contextlib.contextmanager
+def after_each_evaluation(check: Callable[[], None]) -> Iterator[None]:
+    """The pipelines have no way to be stopped, but all evaluate what each of their steps made."""
+    plain = mx.eval
+
+    def evaluated(*arrays: Any) -> None:
+        plain(*arrays)
+        check()
+
+    mx.eval = evaluated
+    try:
+        yield
+    finally:
+        mx.eval = plain
 
 
 def make() -> ImageBackend:

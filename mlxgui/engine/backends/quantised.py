@@ -16,9 +16,6 @@ from mlx_lm.models.cache import ArraysCache, KVCache, QuantizedKVCache, dynamic_
 from mlx_lm.models.cache import make_prompt_cache as plain_cache
 from msgspec import Struct
 
-from mlxgui.engine.errors import LoadFailed
-from mlxgui.engine.spec import LoadOptions
-
 BITS = (4, 8)
 GROUP_SIZES = (32, 64, 128)
 """What mlx.core.quantize can do."""
@@ -272,23 +269,3 @@ def can_quantise(model: Any, group_size: int = 64) -> str:
     except Exception as error:
         return f"its attention cannot read a quantised cache ({type(error).__name__})"
     return ""
-
-
-def quantisation_for(model: Any, options: LoadOptions, name: str) -> Quantisation | None:
-    """What the options ask for. Raises LoadFailed that names kv_quantization and the reason."""
-    if not options.kv_bits:
-        return None
-    why = ""
-    if options.kv_bits not in BITS:
-        why = f"it may be 4 or 8 bits, not {options.kv_bits}"
-    elif options.kv_group_size not in GROUP_SIZES:
-        why = f"the group size may be 32, 64 or 128, not {options.kv_group_size}"
-    elif options.max_kv_tokens and not hasattr(model, "make_cache"):
-        why = "a cache bounded by max_kv_size is overwritten in place, and stays as it is"
-    else:
-        why = can_quantise(model, options.kv_group_size)
-    if why:
-        raise LoadFailed(
-            f"kv_quantization does not go with “{name}”: {why}. Load it without kv_quantization."
-        )
-    return Quantisation(options.kv_bits, options.kv_group_size, max(0, options.kv_start_tokens))

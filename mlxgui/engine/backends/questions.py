@@ -21,6 +21,8 @@ def facts_of(backend: "TextBackend") -> dict[str, Any]:
         "chat_template": bool(tokenizer.has_chat_template),
         "vocabulary": backend.vocabulary,
         "kv_quantization": not can_quantise(backend.model, backend.spec.options.kv_group_size),
+        "kv_bits": backend.spec.options.kv_bits,
+        "kv_note": backend.kv_note,
         "speculation": backend.speculator.can_trim,
         "active_bytes": int(mx.get_active_memory()),
         "options": backend.abilities.table(tries_grammar=False),

@@ -16,7 +16,7 @@ from mlx_vlm.reranker_loader import load_reranker
 
 from mlxgui.engine.backends.batches import BatchBackend, Item, Texts, attention, padded
 from mlxgui.engine.backends.embedding import max_tokens
-from mlxgui.engine.backends.loading import embedding_rows
+from mlxgui.engine.backends.loading import embedding_rows, no_numbers
 from mlxgui.engine.backends.turns import Row
 from mlxgui.engine.errors import ContextOverflow, EngineError, LoadFailed, Unsupported
 from mlxgui.engine.tasks import Ranked, RerankRequest
@@ -65,7 +65,7 @@ class RerankBackend(BatchBackend):
 
     def _check_numbers(self) -> None:
         if not np.isfinite(self._scores([Item(0, [0, 0], [0, 0])])).all():
-            raise LoadFailed(f"“{self.spec.name}” computes no numbers (NaN): weights are damaged.")
+            raise no_numbers(self.spec.name)
 
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
@@ -130,7 +130,7 @@ class RerankBackend(BatchBackend):
     def compute(self, items: Sequence[Item], rows: Sequence[Row]) -> list[Event]:
         scores = self._scores(items)
         if not np.isfinite(scores).all():
-            raise EngineError("The model computed no number (NaN) for this document.")
+            raise no_numbers(self.spec.name)
         return [Ranked(item.index, float(score)) for item, score in zip(items, scores, strict=True)]
 
     def _scores(self, items: Sequence[Item]) -> np.ndarray:

@@ -1,6 +1,9 @@
 """The state of one request in the text backend: its choices, their text, their times."""
 
+import math
 import time
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from mlx_lm.generate import StopSequences
@@ -24,9 +27,13 @@ from mlxgui.engine.types import (
     Usage,
 )
 
+UNLIKELY = -9999.0
+"""OpenAI's number for a log probability that is none: JSON has no infinity."""
+
 
 class Choice(Struct, eq=False):
-    """One answer. `generated` holds its tokens, the one that ended it too."""
+    """One answer. `generated` holds its tokens, the one that ended it too; `held` the log
+    probabilities of those whose text may yet turn out to be a stop string, by where it begins."""
 
     index: int
     plan: RowPlan
@@ -36,8 +43,13 @@ class Choice(Struct, eq=False):
     reasoning_tokens: int = 0
     uid: int = -1
     is_finished: bool = False
+    held: list[tuple[int, TokenProb]] = []
+    written: int = 0
+    """Characters handed to the splitter."""
 
-    def take(self, token: int, ends_turn: bool, is_last: bool) -> list[Event]:
+    def take(
+        self, token: int, ends_turn: bool, is_last: bool, prob: TokenProb | None = None
+    ) -> list[Event]:
         """The events of one more token. The token that ends the turn is no text."""
         self.generated.append(token)
         if self.splitter.is_thinking:
@@ -46,13 +58,31 @@ class Choice(Struct, eq=False):
             self.detokenizer.add_token(token)
         if is_last:
             self.detokenizer.finalize()
-        return self.splitter.feed(self.detokenizer.last_segment)
+        text, start = self.detokenizer.last_segment, self.written
+        self.written += len(text)
+        if prob is not None and not ends_turn:
+            # Half a letter of the token before may come with this one's own text.
+            if text.endswith(prob.text):
+                start = self.written - len(prob.text)
+            self.held.append((start, prob))
+        events = self.splitter.feed(text)
+        return [*self._probs(self.written - self.splitter.undecided), *events]
+
+    def _probs(self, end: int) -> list[Event]:
+        """Those of the tokens that begin before `end`; of what a stop string holds there are
+        none."""
+        if not self.held:
+            return []
+        found = [prob for start, prob in self.held if start < end]
+        self.held = [] if self.splitter.is_stopped else self.held[len(found) :]
+        return [Logprobs(found, self.index)] if found else []
 
     def finish(self, reason: FinishReason) -> list[Event]:
         self.is_finished = True
+        probs = self._probs(self.written + 1)
         rest = self.splitter.finish(stopped=reason == "stop")
         reason = self.splitter.reason(reason)
-        return [*rest, Finished(reason, self.splitter.stop_text, self.index)]
+        return [*probs, *rest, Finished(reason, self.splitter.stop_text, self.index)]
 
 
 class Row(Struct, eq=False):
@@ -85,14 +115,25 @@ class Row(Struct, eq=False):
         return Done(usage, Timing(0.0, started - self.added_at, now - started))
 
 
-def logprobs_event(choice: Choice, token: int, report: Report, tokenizer: Any) -> Logprobs:
+TEXTS_KEPT = 8192
+
+
+def token_texts(tokenizer: Any) -> Callable[[int], str]:
+    """The text of a single token; `logprobs` asks for the same few ones again and again."""
+    return lru_cache(TEXTS_KEPT)(lambda token: str(tokenizer.decode([token])))
+
+
+def token_prob(
+    choice: Choice, token: int, report: Report, text_of: Callable[[int], str]
+) -> TokenProb:
     """What OpenAI calls `logprobs.content` of one token."""
     drawn, alternatives = report.read()
     best = [
-        TokenProb(tokenizer.decode([other]), other, value)
+        TokenProb(text_of(other), other, value)
         for other, value in alternatives[: choice.plan.logprobs]
+        if value > -math.inf  # a grammar or a bias forbids it: it is no alternative
     ]
-    return Logprobs([TokenProb(tokenizer.decode([token]), token, drawn, best)], choice.index)
+    return TokenProb(text_of(token), token, max(drawn, UNLIKELY), best)
 
 
 def entry_for(row: Row, choices: list[Choice], found: Found, eos: list[list[int]]) -> Entry:
@@ -117,7 +158,7 @@ def entry_for(row: Row, choices: list[Choice], found: Found, eos: list[list[int]
         last=last,
         plans=[choice.plan for choice in choices],
         max_tokens=[prompt.max_tokens - len(choice.generated) for choice in choices],
-        stop=StopSequences([] if prompt.request.ignore_eos else eos),
+        stop=StopSequences(eos if not prompt.request.ignore_eos or prompt.grammar else []),
         cache=found.cache,
         prefix=prompt.tokens[: found.cached_tokens],
         priority=prompt.request.priority,

@@ -65,12 +65,15 @@ def processors_for(sampling: Sampling) -> list[Processor]:
 
 
 def not_before(tokens: list[int], min_tokens: int, position: Callable[[], int]) -> Processor:
-    """Forbid these tokens (those that end the turn) for the first `min_tokens` positions."""
+    """Forbid these tokens (those that end the turn) for the first `min_tokens` positions, but where
+    nothing else may come: a grammar that is fulfilled leaves only the end."""
     indices = mx.array(tokens)
 
     def forbid(context: mx.array, logits: mx.array) -> mx.array:
         if position() >= min_tokens:
             return logits
-        return mx.put_along_axis(logits, indices[None], mx.array(-mx.inf, logits.dtype), axis=-1)
+        low = mx.array(-mx.inf, logits.dtype)
+        others = mx.put_along_axis(logits, indices[None], low, axis=-1)
+        return mx.where(others.max(axis=-1, keepdims=True) == low, logits, others)
 
     return forbid

@@ -7,6 +7,7 @@ seed gets one of its own (`RowPlan`), and its text is distributed as before.
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mlxgui.engine.backends.batch import Batch
 from mlxgui.engine.backends.drawing import RowPlan, draw
 from mlxgui.engine.backends.loading import embedding_rows, logits_width, read_weights
 from mlxgui.engine.backends.pace import Pace
+from mlxgui.engine.backends.refusals import Refusals, cannot_draft
 from mlxgui.engine.cache import arrays
 from mlxgui.engine.errors import BadRequest, LoadFailed, Unsupported
 from mlxgui.engine.spec import LoadOptions
@@ -32,8 +34,6 @@ MOST_DRAFT_TOKENS = 16
 DEFAULT_DRAFT_TOKENS = 3
 FOLLOW_TOKENS = 512
 """The draft model reads so much of a prompt between two tokens of the answer."""
-UNKNOWN_SHARE = 0.02
-"""Sizes of two vocabularies may differ by that much: padding, and a few added tokens."""
 
 
 class Draft:
@@ -125,13 +125,17 @@ class Speculator:
         self.draft: Draft | None = None
         self.pace = Pace()
         self.drafted_tokens = self.accepted_tokens = 0
-        self._refused: dict[str, str] = {}
+        self.hold: Callable[[str], None] = lambda path: None
+        """Keeps memory for this draft model, "" for none. Raises BadRequest where there is none."""
+        self._refused = Refusals()
+        self._is_loaded = False
         if options.draft_path:
             try:
                 self.check(options.draft_path)
                 self.use(options.draft_path)
             except BadRequest as error:
                 raise LoadFailed(f"{error.message} (draft_model)") from error
+        self._is_loaded = True
 
     # -- the draft model --------------------------------------------------------------------------
 
@@ -144,7 +148,7 @@ class Speculator:
         path = request.draft_path
         if path:
             self.check(path)
-        elif self.options.draft_path and not self._refused.get(self.options.draft_path):
+        elif self.options.draft_path and not self._refused.why(self.options.draft_path):
             path = self.options.draft_path
         count = request.draft_tokens or self.options.draft_tokens or DEFAULT_DRAFT_TOKENS
         return structs.replace(request, draft_path=path, draft_tokens=min(count, most))
@@ -157,17 +161,28 @@ class Speculator:
                 " one's cannot (it has a sliding window or a state). Leave draft_model out.",
                 param=PARAM,
             )
-        if path not in self._refused:
-            self._refused[path] = _why_not(self.tokenizer, path)
-        if self._refused[path]:
-            raise BadRequest(self._refused[path], param=PARAM)
+        if (why := self._refused.why(path)) is None:
+            why = self._refused.note(path, cannot_draft(self.tokenizer, path))
+        if why:
+            raise BadRequest(why, param=PARAM)
 
     def use(self, path: str) -> None:
         """Load it, in place of another one; "" needs none. Raises BadRequest. On the mlx thread."""
         if not path or (self.draft is not None and self.draft.path == path):
             return
+        try:
+            self._load(path)
+        except BadRequest as error:
+            self.hold("")
+            if not self._is_loaded or path != self.options.draft_path:
+                raise
+            # The request did not ask for it: it goes on without.
+            log.warning("the draft model %s is left out: %s", path, error.message)
+
+    def _load(self, path: str) -> None:
         self.draft = None
         mx.clear_cache()
+        self.hold(path)
         try:
             model = mlx_lm.utils.load_model(Path(path).resolve(strict=True), lazy=True)[0]
             read_weights(model, lambda fraction: None)
@@ -175,19 +190,20 @@ class Speculator:
             can_trim = arrays.is_always_trimmable(draft.cache)
         except Exception as error:
             log.exception("the draft model %s failed", path)
-            self._refused[path] = f"The draft model could not be loaded: {error}"
-            raise BadRequest(self._refused[path], param=PARAM) from error
+            why = self._refused.note(path, f"The draft model could not be loaded: {error}")
+            raise BadRequest(why, param=PARAM) from error
         if not can_trim:
-            self._refused[path] = "The draft model's cache cannot be cut back; choose another."
-            raise Unsupported(self._refused[path], param=PARAM)
+            why = "The draft model's cache cannot be cut back; choose another."
+            raise Unsupported(self._refused.note(path, why), param=PARAM)
         self.draft, self.pace = draft, Pace()
 
     def give_up(self, why: str) -> None:
         """Guesses are only there to save time: a draft model that fails is not asked again."""
         assert self.draft is not None
         log.warning("the draft model %s failed and is left out: %s", self.draft.path, why)
-        self._refused[self.draft.path] = f"The draft model failed: {why}"
+        self._refused.note(self.draft.path, f"The draft model failed: {why}")
         self.draft = None
+        self.hold("")
 
     def forget(self) -> None:
         """After a failed step its arrays cannot be trusted either."""
@@ -270,20 +286,3 @@ class Speculator:
         plan.accepted += accepted
         self.drafted_tokens += drafted
         self.accepted_tokens += accepted
-
-
-def _why_not(tokenizer: Any, path: str) -> str:
-    """Why a model cannot draft for this tokenizer's model; empty when it can."""
-    try:
-        theirs = mlx_lm.utils.load_tokenizer(Path(path).resolve(strict=True)).get_vocab()
-    except Exception as error:
-        return f"The draft model's tokenizer could not be loaded: {error}"
-    ours = tokenizer.get_vocab()
-    words = {number: text for text, number in ours.items()}
-    other = sum(words.get(number, text) != text for text, number in theirs.items())
-    if other or abs(len(ours) - len(theirs)) > UNKNOWN_SHARE * len(ours):
-        return (
-            "The draft model has another vocabulary than this model; a draft model must share its"
-            " tokenizer. Choose a smaller model of the same family."
-        )
-    return ""

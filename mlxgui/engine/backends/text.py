@@ -19,20 +19,21 @@ from mlxgui.engine.backends.entry import Entry, Prefilled
 from mlxgui.engine.backends.grammar import mask
 from mlxgui.engine.backends.kept import cache_use, open_prompt_cache
 from mlxgui.engine.backends.loading import (
+    choose_device,
     embedding_rows,
-    leave_wired_limit_alone,
     logits_width,
     prefill_speed,
+    quantisation_for,
     read_weights,
 )
 from mlxgui.engine.backends.options import Abilities
 from mlxgui.engine.backends.prompts import Prompt, Prompter
-from mlxgui.engine.backends.quantised import quantisation_for
 from mlxgui.engine.backends.questions import answer, facts_of
 from mlxgui.engine.backends.recovery import Trials
-from mlxgui.engine.backends.rows import Choice, Row, entry_for, logprobs_event
+from mlxgui.engine.backends.rows import Choice, Row, entry_for, token_prob, token_texts
 from mlxgui.engine.backends.scheduler import Scheduler
 from mlxgui.engine.backends.speculative import Speculator
+from mlxgui.engine.backends.turns import one_line
 from mlxgui.engine.backends.warm import WarmPrompts
 from mlxgui.engine.cache.entries import Kind
 from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed
@@ -56,10 +57,7 @@ class TextBackend:
 
     def load(self, spec: ModelSpec, report: Callable[[float], None]) -> dict[str, Any]:
         self.spec = spec
-        if not spec.options.use_gpu:
-            mx.set_default_device(mx.cpu)
-        if not spec.options.raise_wired_limit:
-            leave_wired_limit_alone()
+        choose_device(spec.options)
         try:
             # A Path that exists is never looked up on a hub.
             folder = Path(spec.path).resolve(strict=True)
@@ -68,9 +66,10 @@ class TextBackend:
             self.weights_are_read()
         except Exception as error:
             log.exception("loading %s failed", spec.path)
-            raise LoadFailed(f"“{spec.name}” could not be loaded: {_one_line(error)}") from error
+            raise LoadFailed(f"“{spec.name}” could not be loaded: {one_line(error)}") from error
         rows = embedding_rows(self.model)
         self.vocabulary = logits_width(self.model, spec.name)
+        self.token_text = token_texts(self.tokenizer)
         self.prompter = Prompter(self.tokenizer, rows, spec.context_tokens)
         self.echoes = Echoes(self.model, self.tokenizer)
         self.prompt_cache = open_prompt_cache(spec, folder, self.tokenizer)
@@ -79,12 +78,13 @@ class TextBackend:
         ends = [token for (token,) in self.eos]
         self.constraints = Constraints(self.tokenizer, self.vocabulary, ends)
         self.choices = ChoiceMaker(self.tokenizer, self.vocabulary, self.eos, self.constraints)
-        self.quantisation = quantisation_for(self.model, spec.options, spec.name)
+        self.spec, self.quantisation, self.kv_note = quantisation_for(self.model, self.spec)
         self.speculator = Speculator(self.model, self.tokenizer, spec.options)
         can_draft = self.may_be_drafted and self.speculator.can_trim
         self.abilities = Abilities(self.tokenizer, self.constraints, can_draft=can_draft)
         self.warm = WarmPrompts(spec.options.warm_prompts, self.tokenizer.has_chat_template)
-        self.budget = Budget(self.model, spec)
+        self.budget = Budget(self.model, self.spec)
+        self.speculator.hold = self.budget.hold_draft
         self._new_scheduler()
         self.constraints.warm_up()
         return facts_of(self)
@@ -221,10 +221,10 @@ class TextBackend:
             row.first_token_at = time.perf_counter()
         self.trials.passed(row)
         reason = response.finish_reason
-        if response.logprobs is not None and reason != "stop":
-            probs = logprobs_event(choice, response.token, response.logprobs, self.tokenizer)
-            out.append((row.id, probs))
-        for event in choice.take(response.token, reason == "stop", reason is not None):
+        prob = None
+        if response.logprobs is not None:
+            prob = token_prob(choice, response.token, response.logprobs, self.token_text)
+        for event in choice.take(response.token, reason == "stop", reason is not None, prob):
             out.append((row.id, event))
         if reason is not None:
             tokens, cache = list(response.all_tokens), response.prompt_cache
@@ -232,7 +232,7 @@ class TextBackend:
             del self.by_uid[choice.uid]
             matcher = choice.plan.matcher
             if matcher is not None and matcher.failure:
-                self._give_up(row, RuntimeError(f"no token fits ({matcher.failure})"), out)
+                self._give_up(row, row.prompt.grammar.gave_out(matcher.failure), out)
                 return
             self._finish(row, choice, reason, out)
         elif choice.splitter.is_stopped:
@@ -261,7 +261,8 @@ class TextBackend:
         left = [choice.uid for choice in row.choices if choice.uid in self.by_uid]
         if left:
             self._remove(row, left)
-        out.append((row.id, EngineError(f"The model failed on this request: {_one_line(error)}")))
+        said = f"The model failed on this request: {one_line(error)}"
+        out.append((row.id, error if isinstance(error, EngineError) else EngineError(said)))
 
     def _forget_arrays(self) -> None:
         self.prompt_cache.reset()
@@ -289,10 +290,6 @@ class TextBackend:
 
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
         return answer(self, name, arguments)
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def make() -> TextBackend:

@@ -14,6 +14,7 @@ import mlx.core as mx
 from msgspec import Struct
 
 from mlxgui.engine.backends import Output
+from mlxgui.engine.backends.limits import keep_to
 from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed
 from mlxgui.engine.spec import ModelSpec
 from mlxgui.engine.types import Done, Event, Request, Started, Timing, Usage, Warned
@@ -90,6 +91,7 @@ class TaskBackend:
             log.exception("loading %s failed", spec.path)
             raise LoadFailed(f"“{spec.name}” could not be loaded: {one_line(error)}") from error
         report(1.0)
+        keep_to(spec, spec.options.memory_bytes)
         return {**facts, "active_bytes": int(mx.get_active_memory())}
 
     def prepare(self, request: Request) -> Prepared:
@@ -134,6 +136,8 @@ class TaskBackend:
                 "active_bytes": int(mx.get_active_memory()),
                 "peak_bytes": int(mx.get_peak_memory()),
             }
+        if name == "set_memory":
+            return keep_to(self.spec, int(arguments["memory_bytes"]))
         raise BadRequest(f"“{self.spec.name}” is {self.words}: it has no {name}.")
 
     def idle(self) -> bool:
@@ -145,6 +149,10 @@ class TaskBackend:
     @property
     def is_busy(self) -> bool:
         return bool(self.rows or self._early)
+
+
+class Withdrawn(Exception):
+    """Nobody waits for the chunk any more."""
 
 
 class Chunk(Struct):
@@ -161,6 +169,8 @@ class TurnBackend(TaskBackend):
     def __init__(self) -> None:
         super().__init__()
         self._held: Row | None = None
+        self._served = 0
+        self._withdrawn: set[int] = set()
 
     def chunks(self, prepared: Any) -> Iterator[Chunk]:
         """All that a request asks for, a piece at a time."""
@@ -174,9 +184,11 @@ class TurnBackend(TaskBackend):
         self.begin(row)
         if row.work is None:
             row.work = self.chunks(row.prepared)
-        self._held = None
+        self._held, self._served = None, row.id
         try:
             chunk = next(row.work)
+        except Withdrawn:
+            self.cancel(row.id)
         except StopIteration:
             self.end(row, out, row.done(self.usage(row)))
         except EngineError as error:
@@ -189,7 +201,17 @@ class TurnBackend(TaskBackend):
             out.extend((row.id, event) for event in chunk.events)
             self._held = None if chunk.pause else row
 
+    def withdraw(self, id: int) -> None:
+        """Runs on the reader's thread, and `cancel` follows."""
+        self._withdrawn.add(id)
+
+    def go_on(self) -> None:
+        """What a long chunk calls between its parts. Raises Withdrawn."""
+        if self._served in self._withdrawn:
+            raise Withdrawn
+
     def cancel(self, id: int) -> None:
+        self._withdrawn.discard(id)
         row = self.rows.get(id)
         super().cancel(id)
         if row is not None and row.work is not None:

@@ -13,6 +13,7 @@ import mlx.core as mx
 import mlx_lm.utils
 import mlx_vlm.utils
 import msgspec
+from mlx.utils import tree_flatten
 from mlx_lm.models.cache import KVCache
 from msgspec import structs
 
@@ -107,6 +108,7 @@ class VisionBackend(TextBackend):
     def load(self, spec: ModelSpec, report: Callable[[float], None]) -> dict[str, Any]:
         facts = super().load(spec, report)
         rate = _sampling_rate(self.processor, self.whole)
+        one_at_most = not getattr(self.processor, "supports_multiple_audio", False)
         self.prompter: PicturePrompter = PicturePrompter(
             self.tokenizer,
             embedding_rows(self.whole.language_model),
@@ -114,6 +116,8 @@ class VisionBackend(TextBackend):
             model_type=str(self.whole.config.model_type),
             mark=str(getattr(self.processor, "image_token", "") or ""),
             sampling_rate=rate,
+            sounds=1 if one_at_most else 0,
+            sound_seconds=_most_seconds(self.processor),
         )
         self.prompt_cache: Any = KeptPrompts(self.prompt_cache)
         self.reader = Reader(self.model, self.processor, self.prompter)
@@ -128,6 +132,8 @@ class VisionBackend(TextBackend):
             lazy=True,
             trust_remote_code=trusted,
         )
+        if spec.adapter_path:
+            check_adapter(self.whole, Path(spec.adapter_path))
         for name in ("language_model", "get_input_embeddings"):
             if not hasattr(self.whole, name):
                 raise LoadFailed(f"mlx-vlm has no {name} of this model: it does not chat.")
@@ -185,7 +191,9 @@ class VisionBackend(TextBackend):
         if name == "tokenize":
             request = msgspec.convert(arguments["request"], GenerationRequest)
             if has_media(request):
-                return {"tokens": self._tokens_of(request), "pieces": []}
+                ids = self._tokens_of(request)
+                wanted = ids if arguments.get("pieces") else []
+                return {"tokens": ids, "pieces": [self.tokenizer.decode([id]) for id in wanted]}
         answer = super().call(name, arguments)
         if name == "stats":
             answer["encoded_images"] = self.reader.encoded.stats()
@@ -196,6 +204,16 @@ class VisionBackend(TextBackend):
     def _tokens_of(self, request: GenerationRequest) -> list[int]:
         prompt = self.prompter.prompt(request)
         return self.reader.count(prompt) if isinstance(prompt, PicturePrompt) else prompt.tokens
+
+
+def check_adapter(whole: Any, folder: Path) -> None:
+    """mlx-vlm passes over weights that the model has no place for. Raises LoadFailed where it would
+    have passed over all."""
+    places = {name for name, _ in tree_flatten(whole.parameters())}
+    files = [folder] if folder.is_file() else sorted(folder.glob("*.safetensors"))
+    weights: list[Any] = [mx.load(str(file)) for file in files]
+    if not any(places & one.keys() for one in weights):
+        raise LoadFailed("The adapter was trained for another model: none of its weights fits.")
 
 
 def _reading_of(entry: Entry) -> Reading | None:
@@ -228,10 +246,18 @@ def _sampling_rate(processor: Any, whole: Any) -> int:
     """Of the sounds that it hears, in Hz; 0 = none."""
     parameters = inspect.signature(getattr(processor, "process", processor)).parameters
     towers = ("audio_tower", "audio_encoder", "audio_model", "embed_audio")
-    if not {"audio", "audios"} & set(parameters) or not any(hasattr(whole, t) for t in towers):
+    # Sizes of one family hear and others do not: these have the name of a tower, and nothing in it.
+    has_tower = any(getattr(whole, tower, None) is not None for tower in towers)
+    if not {"audio", "audios"} & set(parameters) or not has_tower:
         return 0
     extractor = getattr(processor, "feature_extractor", None)
     return int(getattr(extractor, "sampling_rate", DEFAULT_SAMPLING_RATE))
+
+
+def _most_seconds(processor: Any) -> float:
+    """Of one sound; 0 = the processor does not say."""
+    rows = getattr(processor, "audio_seq_length", 0) or 0
+    return float(rows * (getattr(processor, "audio_ms_per_token", 0) or 0) / 1000)
 
 
 def make() -> VisionBackend:

@@ -13,12 +13,15 @@ from PIL import Image, ImageOps
 
 from mlxgui.engine.backends.prompts import Prompt, Prompter, as_template_message
 from mlxgui.engine.cache.segments import Layout
-from mlxgui.engine.errors import BadRequest
+from mlxgui.engine.errors import BadRequest, Unsupported
 from mlxgui.engine.media import parts_of, readable
 from mlxgui.engine.types import AudioPart, GenerationRequest, ImagePart, Message, TextPart
 
 MAX_PIXELS = 50_000_000
 """A file of a few kB can hold a picture that takes GB."""
+MAX_SOUND_SECONDS = 30 * 60
+LAST_SOUND_SECONDS = 0.1
+"""Encoders pad a clip's end, so that one of 30 s may come as a little more."""
 LIST_FORMATS = "list_with_image"
 """How mlx-vlm calls templates that take parts as they come; others want marks in the text."""
 
@@ -43,6 +46,8 @@ class PicturePrompter(Prompter):
         model_type: of the whole model: which form of message its template wants.
         mark: what stands for a picture in the text of a prompt.
         sampling_rate: of the sounds that the model hears, in Hz; 0 = it hears none.
+        sounds: how many it hears in one conversation; 0 = any number.
+        sound_seconds: how much it hears of each; 0 = nothing but `MAX_SOUND_SECONDS` is known.
     """
 
     def __init__(
@@ -54,11 +59,15 @@ class PicturePrompter(Prompter):
         model_type: str,
         mark: str,
         sampling_rate: int,
+        sounds: int = 0,
+        sound_seconds: float = 0.0,
     ) -> None:
         super().__init__(tokenizer, embedding_rows, context_tokens)
         self.model_type = model_type
         self.mark = mark
         self.sampling_rate = sampling_rate
+        self.sounds = sounds
+        self.sound_seconds = sound_seconds or MAX_SOUND_SECONDS
         form = MODEL_CONFIG.get(model_type)
         self.takes_parts = form is None or form.value.startswith(LIST_FORMATS)
 
@@ -90,7 +99,9 @@ class PicturePrompter(Prompter):
                     made.pictures.append(_opened(part, size, param))
                     made.digests.append(digest_of(part, size))
                 elif isinstance(part, AudioPart):
-                    made.sounds.append(_heard(part, self.sampling_rate, param))
+                    if self.sounds and len(made.sounds) == self.sounds:
+                        raise Unsupported("This model hears one sound a conversation.", param=param)
+                    made.sounds.append(_heard(part, self.sampling_rate, self.sound_seconds, param))
                 elif self.mark and self.mark in part.text:
                     raise BadRequest(
                         f"The text holds “{self.mark}”, which stands for a picture in this model;"
@@ -181,17 +192,22 @@ def _opened(part: ImagePart, size: list[int], param: str) -> Any:
     return image.resize((max(1, int(image.width * ratio)), max(1, int(image.height * ratio))))
 
 
-def _heard(part: AudioPart, sampling_rate: int, param: str) -> Any:
+def _heard(part: AudioPart, sampling_rate: int, most_seconds: float, param: str) -> Any:
     """Its samples: mono float32 at this rate in Hz. Raises BadRequest."""
     # Only few models hear, and these bring scipy, which takes a second.
     from mlxgui.engine.backends.hearing_clips import RATE, Clip
-    from mlxgui.engine.backends.resampling import Resampler
+    from mlxgui.engine.backends.resampling import resampled
 
+    pieces: list[Any] = []
     try:
-        samples = np.concatenate([samples for _, samples in Clip(part.data).windows()])
+        for start, samples in Clip(part.data).windows():
+            pieces.append(samples)
+            if start + len(samples) / RATE > most_seconds + LAST_SOUND_SECONDS:
+                raise BadRequest(
+                    f"The sound is too long: this model hears {most_seconds:g} seconds of one."
+                )
     except BadRequest as error:
         raise BadRequest(error.message, param=param) from None
-    if sampling_rate == RATE:
-        return samples
-    resampler = Resampler(RATE, sampling_rate)
-    return np.concatenate([resampler.feed(samples), resampler.finish()])
+    if not pieces:
+        raise BadRequest("There is no sound in the file.", param=param)
+    return resampled(np.concatenate(pieces), RATE, sampling_rate)

@@ -22,6 +22,7 @@ from typing import Any
 from msgspec import Struct
 
 from mlxgui.engine.cache.files import Damaged, Header, Snapshot, read
+from mlxgui.engine.cache.reasons import Reason
 
 log = logging.getLogger("worker.cache")
 
@@ -71,8 +72,8 @@ class Disk:
         self.smallest = smallest
         self.bound = bound
         self.signature = signature
-        self.other_heads: set[str] = set()
-        """Beginnings kept under other settings."""
+        self.unread: dict[str, Reason] = {}
+        """Beginnings whose file cannot be used, and why."""
         self.finished: deque[Job] = deque()
         self.gone: deque[str] = deque()
         self.counts = dict.fromkeys(
@@ -105,10 +106,14 @@ class Disk:
                 self._check(kept.name, header)
                 yield kept, header
             except (Damaged, OSError) as error:
+                self.unread[head] = Reason.DAMAGED
                 self.quarantine(kept.name, str(error))
 
-    def is_of_other_settings(self, tokens: "array[int]") -> bool:
-        return len(tokens) > self.smallest and hash_of(tokens[: self.smallest]) in self.other_heads
+    def lost(self, tokens: "array[int]") -> Reason | None:
+        """Why a file that begins like this prompt cannot be used."""
+        if len(tokens) <= self.smallest:
+            return None
+        return self.unread.get(hash_of(tokens[: self.smallest]))
 
     def load(self, name: str) -> list[Any] | None:
         """The cache, or None: the file is damaged and put aside."""
@@ -161,7 +166,7 @@ class Disk:
             names = list(self._kept)
         for name in names:
             self.remove(name)
-        self.other_heads.clear()
+        self.unread.clear()
 
     def forget_adopted(self, name: str = "") -> None:
         """Their owner forgot what it knew: offer this file, or every one, again."""
@@ -254,7 +259,7 @@ class Disk:
         if match is None or not entry.is_file(follow_symlinks=False):
             self.quarantine(entry.name, "it is not ours")
         elif match["signature"] != self._short:
-            self.other_heads.add(match["head"])
+            self.unread[match["head"]] = Reason.SETTINGS_CHANGED
             self.quarantine(entry.name, "it was made with another model or other settings")
         else:
             stat = entry.stat(follow_symlinks=False)

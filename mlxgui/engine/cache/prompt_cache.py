@@ -82,8 +82,8 @@ class PromptCache:
         walk = self.shelf.trie.walk(sought)
         entries = known_to(walk)
         cache, used, tier = self._best(entries, min(walk.matched, len(sought) - 1))
-        other = self.disk is not None and self.disk.is_of_other_settings(sought)
-        reason, divergence = explain(Lookup(sought, layout, walk, entries, used, other))
+        unread = self.disk.lost(sought) if self.disk is not None else None
+        reason, divergence = explain(Lookup(sought, layout, walk, entries, used, unread))
         self._reasons[reason] += 1
         self._tokens["asked"] += len(sought)
         if tier:

@@ -36,6 +36,8 @@ def run(job: dict[str, Any], folder: JobFolder, stop: threading.Event) -> dict[s
         trouble = explain(error, job["repository"])
         if trouble.code == "unknown":
             raise
+        if trouble.code == "missing":
+            folder.write_state()  # the pinned commit is gone: the next try asks for the newest
         raise JobFailed(trouble.message) from error
 
 
@@ -138,7 +140,7 @@ class Download:
                 self._report(transfer, files, set(missing))
                 if self._stop.is_set():
                     raise Stopped
-                self._check_room(0)
+                self._check_room(sum(file.size - transfer.done_bytes(file) for file in missing))
         finally:
             self._ending.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -147,7 +149,7 @@ class Download:
         self, transfer: Transfer, files: list[RemoteFile], missing: set[RemoteFile]
     ) -> None:
         total = sum(file.size for file in files)
-        sizes = {f: transfer.done_bytes(f) if f in missing else f.size for f in files}
+        sizes = {f: min(transfer.done_bytes(f), f.size) if f in missing else f.size for f in files}
         done = sum(sizes.values())
         speed = self._speed(done)
         under_way = [
@@ -168,13 +170,13 @@ class Download:
         )
 
     def _speed(self, done: int) -> float:
-        """Bytes a second, over the last seconds."""
+        """Bytes a second, over the last seconds; 0 where damaged bytes were thrown away."""
         now = time.monotonic()
         self._seen.append((now, done))
         while now - self._seen[0][0] > SPEED_SECONDS:
             self._seen.popleft()
         since, before = self._seen[0]
-        return (done - before) / (now - since) if now > since else 0.0
+        return max(0.0, (done - before) / (now - since)) if now > since else 0.0
 
     # -- at the end -------------------------------------------------------------------------------
 

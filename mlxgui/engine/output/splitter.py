@@ -60,6 +60,12 @@ class Splitter:
         return bool(self.stop_text) or self._has_enough
 
     @property
+    def undecided(self) -> int:
+        """Characters at the end of what was fed that are no text, or not yet: those of the stop
+        string and behind it, or those that may become one."""
+        return len(self.stop_text) + len(self._state[3]) if self._stop else 0
+
+    @property
     def is_thinking(self) -> bool:
         return bool(self._mode == "reasoning")
 

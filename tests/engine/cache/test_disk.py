@@ -178,6 +178,8 @@ def test_a_damaged_file_is_put_aside_and_the_prompt_is_read_anew(folder: Path, d
     kept = opened(folder)
     found = kept.fetch(ASKED, LAYOUT)
     assert (found.cache, found.cached_tokens, found.tier) == (None, 0, "")
+    unread = "first_use" if damage in ("a symbolic link", "a folder") else "damaged"
+    assert found.reason == unread
     assert kept_files(folder) == [] and put_aside(folder) == [name]
     assert kept.stats()["disk"]["quarantined"] == 1
     kept.store(TOKENS, full(TOKENS), "user")

@@ -240,6 +240,7 @@ def reason_of(known: list[int], asked: list[int], system: int, state: Any = full
 def test_reasons_name_what_happened() -> None:
     other_header = [9, 81, 82, *VOLATILE[4:]]
     edited = [*TALK[:55], 7, *TALK[56:], 50, 51, 52, 8, 8, 8]
+    with_tools = [9, *range(200, 300), *VOLATILE[4:]]
     cases: list[tuple[str, Any, int]] = [
         ("first_use", reason_of(TALK, [8, 9, *TALK], len(SYSTEM)), 0),
         ("hit", reason_of(TALK, [*TALK, 50, 51, 52, 8], len(SYSTEM)), len(TALK) + 3),
@@ -247,6 +248,7 @@ def test_reasons_name_what_happened() -> None:
         ("partial", reason_of(TALK, [*SYSTEM, *[9] * 50], len(SYSTEM)), len(SYSTEM)),
         ("template_changed", reason_of(TALK, edited, len(SYSTEM)), 55),
         ("volatile_header", reason_of(VOLATILE, other_header, len(VOLATILE) - 5), 1),
+        ("template_changed", reason_of(VOLATILE, with_tools, len(with_tools) - 5), 1),
         ("not_trimmable", reason_of(TALK, [*TALK[:90], 7], len(SYSTEM), recurrent), len(SYSTEM)),
         ("hit", reason_of(TALK, [*TALK, 66, 67], len(SYSTEM), recurrent), len(TALK)),
     ]
