@@ -91,9 +91,21 @@ def test_higher_priority_is_prefilled_first(backend: Any) -> None:
 def test_a_long_prompt_is_not_passed_over_for_ever(backend: Any) -> None:
     scheduler = backend.scheduler
     add(backend, 1, ask(LONG, sampling=GREEDY, max_tokens=1))
-    scheduler.waiting[0].arrived -= 10.0  # it has waited ten seconds
+    long = scheduler.waiting[0]
+    long.waits_since -= 10.0  # it has waited ten seconds
     add(backend, 2, ask("Hi", sampling=GREEDY, max_tokens=1))
-    assert scheduler._choose() == [scheduler.waiting[0]]
+    assert scheduler._choose() == [long]
+
+
+def test_a_short_one_passes_a_long_one_however_long_that_is_being_read(backend: Any) -> None:
+    scheduler = backend.scheduler
+    add(backend, 1, ask(LONG, sampling=GREEDY, max_tokens=1))
+    long = scheduler.waiting[0]
+    long.waits_since -= 10.0  # slow machine: it came ten seconds ago
+    step(backend, 1)
+    assert long.done_tokens > 0
+    add(backend, 2, ask("Hi", sampling=GREEDY, max_tokens=1))
+    assert long not in scheduler._choose()
 
 
 def test_many_requests_in_few_places_all_say_what_they_say_alone(backend: Any) -> None:

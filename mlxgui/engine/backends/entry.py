@@ -30,7 +30,8 @@ class Entry(Struct, eq=False):
     """The tokens that `cache` holds already."""
     priority: int = 0
     uids: list[int] = []
-    arrived: float = 0.0
+    waits_since: float = 0.0
+    """When it came, or when the last chunk of it was read."""
     batch: Prefill | None = None
     place: int = 0
     """Which row of `batch` it is."""
@@ -39,6 +40,19 @@ class Entry(Struct, eq=False):
     @property
     def left_tokens(self) -> int:
         return sum(len(segment) for segment in self.segments)
+
+    def join_segments(self) -> None:
+        """Stop at the end of the system prompt only. What is kept of a state that can be cut back
+        serves every shorter beginning, and each stop costs a forward pass."""
+        joined: list[list[int]] = []
+        kinds: list[Kind] = []
+        for segment, kind in zip(self.segments, self.kinds, strict=True):
+            if joined and kinds[-1] != "system":
+                joined[-1], kinds[-1] = joined[-1] + segment, kind
+            else:
+                joined.append(segment)
+                kinds.append(kind)
+        self.segments, self.kinds = joined, kinds
 
     @property
     def read_tokens(self) -> int:

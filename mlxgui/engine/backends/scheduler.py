@@ -29,7 +29,7 @@ MIN_CHUNK_TOKENS = 32
 FIRST_GUESS_TOKENS_PER_SECOND = 2000.0
 CLEAR_CACHE_STEPS = 512
 AGING_TOKENS_PER_SECOND = 1000.0
-"""A prompt counts as so much shorter for each second it waits: long ones get their turn too."""
+"""So much shorter does a prompt count for each second that no chunk of it was read."""
 
 
 class Scheduler:
@@ -64,7 +64,8 @@ class Scheduler:
         self.max_kv_tokens = max_kv_tokens
         self.prefill_tokens_per_second = tokens_per_second
         self.waiting: list[Entry] = []
-        self._can_cut = all(type(layer) is KVCache for layer in make_prompt_cache(model))
+        caches = make_prompt_cache(model, max_kv_tokens or None)
+        self._can_cut = all(type(layer) is KVCache for layer in caches)
         self._quantisation = quantisation
         self._budget = budget
         self._decoding = Decoding(model, mask_rows, quantisation, speculator)
@@ -78,7 +79,9 @@ class Scheduler:
     def add(self, entry: Entry) -> None:
         entry.uids = list(range(self._next_uid, self._next_uid + len(entry.plans)))
         self._next_uid += len(entry.plans)
-        entry.arrived = time.perf_counter()
+        entry.waits_since = time.perf_counter()
+        if self._can_cut:
+            entry.join_segments()
         self.waiting.append(entry)
 
     def remove(self, entry: Entry, uids: list[int]) -> list[tuple[list[Any], list[int]]]:
@@ -170,7 +173,7 @@ class Scheduler:
         return len(entry.segments) == 1 or (self._can_cut and bool(entry.segments))
 
     def _length(self, entry: Entry, now: float) -> float:
-        return entry.left_tokens - (now - entry.arrived) * AGING_TOKENS_PER_SECOND
+        return entry.left_tokens - (now - entry.waits_since) * AGING_TOKENS_PER_SECOND
 
     def _chunk(self, seconds: float) -> int:
         tokens = int(self.prefill_tokens_per_second * seconds)
@@ -230,6 +233,7 @@ class Scheduler:
 
     def _advance(self, entry: Entry, count: int) -> Prefilled:
         entry.done_tokens += count
+        entry.waits_since = time.perf_counter()
         ended = False
         if entry.segments:
             entry.segments[0] = entry.segments[0][count:]
