@@ -3,6 +3,8 @@ documents; what is beyond them is said so."""
 
 from typing import NotRequired, TypedDict
 
+from mlxgui.system.definitions import Applies
+
 
 class Root(TypedDict):
     name: str
@@ -105,6 +107,8 @@ class SettingWritten(TypedDict):
     key: str
     value: bool | int | str
     updated: bool
+    applies: NotRequired[Applies]
+    """When it holds: an addition to the document."""
 
 
 Settings = dict[str, bool | int | str]

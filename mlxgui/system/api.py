@@ -105,4 +105,6 @@ async def setting_detail(request: HttpRequest, key: str) -> HttpResponse:
         return json_response({"detail": f'The body must be {{"value": ...}}: {error}'}, 400)
     except ValidationError as error:
         return json_response({"detail": " ".join(error.messages)}, 400)
-    return json_response({"key": key, "value": DEFINITIONS[key].shown(value), "updated": True})
+    found = DEFINITIONS[key]
+    shown = {"key": key, "value": found.shown(value), "updated": True}
+    return json_response({**shown, "applies": found.applies})

@@ -178,7 +178,7 @@ def test_a_setting_is_written_as_documented(documented: LiveServer) -> None:
     path = "/v1/settings/model_inactivity_timeout_minutes"
     answer = documented.send("PUT", path, {"value": 60})
     key = "model_inactivity_timeout_minutes"
-    assert answer == (200, {"key": key, "value": 60, "updated": True})
+    assert answer == (200, {"key": key, "value": 60, "updated": True, "applies": "at once"})
     assert documented.get("/v1/settings")[key] == 60
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from bench.soak import body_of, soak
 
-REQUESTS = 60
+REQUESTS = 40
 
 
 @pytest.mark.model

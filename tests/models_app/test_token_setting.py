@@ -24,7 +24,8 @@ async def test_the_api_takes_it_and_hides_it(async_client: AsyncClient) -> None:
     body = json.dumps({"value": SECRET})
     path = "/v1/settings/huggingface_token"
     response = await async_client.put(path, body, content_type="application/json")
-    assert response.json() == {"key": "huggingface_token", "value": "********", "updated": True}
+    written = {"key": "huggingface_token", "value": "********", "updated": True}
+    assert response.json() == {**written, "applies": "at once"}
     listed = await async_client.get("/v1/settings")
     assert SECRET not in listed.content.decode()
     assert listed.json()["huggingface_token"] == "********"

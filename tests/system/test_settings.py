@@ -171,7 +171,8 @@ async def test_the_api_shows_and_changes_settings(async_client: AsyncClient) -> 
     assert DOCUMENTED.items() <= shown.items()
     status, body = await put(async_client, "model_inactivity_timeout_minutes", '{"value": 60}')
     assert status == 200
-    assert body == {"key": "model_inactivity_timeout_minutes", "value": 60, "updated": True}
+    written = {"key": "model_inactivity_timeout_minutes", "value": 60, "updated": True}
+    assert body == {**written, "applies": "at once"}
 
 
 @pytest.mark.parametrize(
