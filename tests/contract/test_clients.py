@@ -202,6 +202,7 @@ def test_instructor_gets_objects(url: str) -> None:
                 model="tiny-text",
                 response_model=Person,
                 max_retries=0,
+                seed=1,
                 max_tokens=200,
                 messages=[{"role": "user", "content": "Somebody"}],
             )
