@@ -41,10 +41,9 @@ def test_a_model_can_be_unloaded_without_scrolling_sideways(
     page.set_viewport_size({"width": width, "height": 900})
     page.goto("/system/")
     expect(page.get_by_role("button", name="Unload starter")).to_be_visible()
-    box = page.get_by_role("button", name="Unload starter").bounding_box()
-    assert box is not None
-    assert box["x"] >= 0
-    assert box["x"] + box["width"] <= width
+    # Asked in one go, since the page renews this part now and then.
+    box = page.evaluate("document.querySelector('#unload-1').getBoundingClientRect()")
+    assert 0 <= box["left"] < box["right"] <= width
     wrap = page.locator(".models-now .table-wrap")
     assert wrap.evaluate("one => one.scrollWidth <= one.clientWidth")
 

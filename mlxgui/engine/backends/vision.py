@@ -56,6 +56,11 @@ class PictureScheduler(Scheduler):
         self._can_cut = all(type(layer) is KVCache for layer in model.bare_cache())
         self._least_tokens = 0
 
+    def _choose(self) -> list[Entry]:
+        """A model that is alone knows one prompt at a time: what is begun is read to its end."""
+        begun = [one for one in self.waiting if one.batch] if self.model.is_alone else []
+        return begun[:1] or super()._choose()
+
     def _may_join(self, entry: Entry) -> bool:
         alone = not self.model.reads_together or _reading_of(entry) is not None
         return not alone and super()._may_join(entry)
