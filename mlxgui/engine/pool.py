@@ -23,6 +23,8 @@ from mlxgui.engine.spec import ModelSpec
 from mlxgui.engine.types import Event, Request
 
 log = logging.getLogger("mlxgui.pool")
+plans = logging.getLogger("mlxgui.server.plans")
+"""Below the logger that writes to the file only: nobody waits for this at the terminal."""
 
 SWEEP_SECONDS = 1.0
 ALIVE_SECONDS = 10.0
@@ -259,7 +261,7 @@ class ModelPool:
             async with asyncio.timeout(LAST_LOOK_SECONDS):
                 place.note(await place.worker.call("stats"))
         if (line := place.plan_in_words()) and not self._closing:
-            log.info("%s", line)
+            plans.info("%s", line)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

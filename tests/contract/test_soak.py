@@ -6,7 +6,7 @@ import pytest
 
 from bench.soak import body_of, soak
 
-REQUESTS = 40
+REQUESTS = 90
 
 
 @pytest.mark.model

@@ -237,7 +237,7 @@ async def test_the_plan_is_compared_with_what_the_process_took(
     assert one.plan_error is not None and abs(one.plan_error) < 0.2
     assert one.memory_bytes == one.plan.needed_bytes > one.plan.weights_bytes
     assert one.error_percent == round(100 * one.plan_error)
-    caplog.set_level("INFO", "mlxgui.pool")
+    caplog.set_level("INFO", "mlxgui.server.plans")
     await pool.unload(one.key)
     said = [record.message for record in caplog.records if " at most, with " in record.message]
     assert len(said) == 1 and said[0].startswith(f"{one.name} took ")

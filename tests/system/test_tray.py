@@ -65,7 +65,7 @@ def test_the_menu_tells_unloads_and_quits(server: ServerProcess) -> None:
     assert menu.unload_all() == 1
     assert menu.look().lines == ["No model is loaded"]
     menu.quit()
-    assert server.wait_exit()[0] == 0
+    assert server.wait_exit() == (0, "")
     assert menu.look().lines == [AWAY]
     assert menu.look().is_away
 
