@@ -110,8 +110,9 @@ class Loop:
                 self._held.append((id, output))
                 urgent = self._is_urgent(id, output) or urgent
         now = time.perf_counter()
-        if urgent or (now - self._sent_at) + (now - started) > HOLD_SECONDS:
-            self._flush()
+        late = (now - self._sent_at) + (now - started) > HOLD_SECONDS
+        if urgent or late or getattr(self.backend, "reads_next", False):
+            self._flush()  # what is held must not wait for a prefill
 
     def _is_urgent(self, id: int, event: Event) -> bool:
         """All that is no text, and the first text of each request."""

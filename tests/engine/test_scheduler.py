@@ -50,13 +50,23 @@ def test_a_short_request_behind_a_long_prefill_starts_after_one_chunk(backend: A
     assert backend.rows[1].entry.left_tokens > 0
 
 
+def test_a_token_is_told_before_the_next_prompt_is_read(backend: Any) -> None:
+    add(backend, 1, ask("Hi", sampling=GREEDY, max_tokens=4, ignore_eos=True))
+    add(backend, 2, ask(LONG, sampling=GREEDY, max_tokens=4))
+    seen = step(backend, 2)  # the short one is read, and says its first token
+    assert has_text(seen[1]) and 2 not in seen
+    assert backend.reads_next
+    assert isinstance(step(backend)[2][0], Progress)
+    assert not backend.reads_next
+
+
 def test_decoding_goes_on_while_a_long_prompt_is_read(backend: Any) -> None:
     add(backend, 1, ask("Hi", sampling=GREEDY, max_tokens=60, ignore_eos=True))
     step(backend, 3)
     add(backend, 2, ask(LONG, sampling=GREEDY, max_tokens=4))
     for _ in range(5):
         decoded = len(backend.rows[1].choices[0].generated)
-        events = step(backend)
+        events = step(backend, 2)  # a token is told, then a chunk is read
         assert len(backend.rows[1].choices[0].generated) == decoded + 1
         assert any(isinstance(event, Progress) for event in events[2])
 

@@ -22,6 +22,21 @@ class Failing(FakeBackend):
         return [(id, EngineError("given up"))]
 
 
+class Reading(FakeBackend):
+    """Will read a long prompt next."""
+
+    reads_next = True
+
+
+@pytest.mark.parametrize("backend", [FakeBackend(), Reading()], ids=["free", "about to read"])
+def test_what_is_held_does_not_wait_for_a_prompt_to_be_read(backend: FakeBackend) -> None:
+    loop = Loop(backend, Pipe(io.BytesIO()))
+    loop.add(1, backend.prepare(ask("hello big wide world")))
+    for _ in range(3):  # that it began, its first word, and one more
+        loop._step()
+    assert bool(loop._held) is not isinstance(backend, Reading)
+
+
 @pytest.mark.parametrize("end", ["done", "failed", "cancelled"])
 def test_nothing_is_kept_of_a_request_that_ended(end: str) -> None:
     backend = Failing() if end == "failed" else FakeBackend()

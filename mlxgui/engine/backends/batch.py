@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import mlx.core as mx
 import numpy as np
-from mlx_lm.generate import GenerationBatch, PromptProcessingBatch
+from mlx_lm.generate import GenerationBatch
 
 from mlxgui.engine.backends.drawing import RowPlan, draw, group_rows
-from mlxgui.engine.backends.quantised import merged
 
 MaskRows = Callable[[mx.array, np.ndarray, list[int]], mx.array]
 
@@ -235,35 +234,6 @@ class Batch(GenerationBatch):
         return reports
 
 
-class Prefill(PromptProcessingBatch):
-    """mlx-lm's prompt batch, whose rows go on into our decoding batch."""
-
-    uids: list[int]
-    tokens: list[list[int]]
-    prompt_cache: list[Any]
-    samplers: list[RowPlan]
-    logits_processors: list[Any]
-    max_tokens: list[int]
-
-    def __init__(self, *, caches: list[list[Any]], **kwargs: Any) -> None:
-        super().__init__(caches=[], **kwargs)
-        self.prompt_cache = merged(caches)
-
-    def generate(self, tokens: list[list[int]], mask_rows: MaskRows | None = None) -> Batch:
-        """Each row's last prompt token goes in; the first step is computed at once."""
-        made = Batch(
-            self.model,
-            self.uids,
-            mx.array([row[-1] for row in tokens]),
-            self.prompt_cache,
-            self.tokens,
-            self.samplers,
-            self.fallback_sampler,
-            self.logits_processors,
-            self.stop_sequences,
-            self.max_tokens,
-            mask_rows=mask_rows,
-        )
-        self.uids, self.prompt_cache, self.tokens = [], [], []
-        self.samplers, self.logits_processors, self.max_tokens = [], [], []
-        return made
+def never_used(logprobs: mx.array) -> mx.array:
+    """The library wants a sampler; every row brings its RowPlan."""
+    return mx.argmax(logprobs, axis=-1)

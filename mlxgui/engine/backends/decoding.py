@@ -6,9 +6,7 @@ alone may be drafted (speculative.py); as soon as there is another, both go on i
 
 from typing import Any
 
-import mlx.core as mx
-
-from mlxgui.engine.backends.batch import Batch, MaskRows
+from mlxgui.engine.backends.batch import Batch, MaskRows, never_used
 from mlxgui.engine.backends.quantised import Quantisation, is_quantised, merged
 from mlxgui.engine.backends.speculative import Speculator
 
@@ -102,8 +100,3 @@ class Decoding:
             self.quantised.extend(plain.row(place, cache))
         if places:
             plain.filter([i for i in range(len(plain)) if i not in places])
-
-
-def never_used(logprobs: mx.array) -> mx.array:
-    """The library wants a sampler; every row brings its RowPlan."""
-    return mx.argmax(logprobs, axis=-1)

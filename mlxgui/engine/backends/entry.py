@@ -5,8 +5,8 @@ from typing import Any, Literal
 from mlx_lm.generate import StopSequences
 from msgspec import Struct
 
-from mlxgui.engine.backends.batch import Prefill
 from mlxgui.engine.backends.drawing import RowPlan
+from mlxgui.engine.backends.prefill import Prefill
 from mlxgui.engine.backends.quantised import Quantisation
 from mlxgui.engine.cache.entries import Kind
 

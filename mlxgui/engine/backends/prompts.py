@@ -4,6 +4,7 @@ Runs on the worker's reader thread; no mlx here, only the tokenizer.
 """
 
 import json
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,6 +17,9 @@ from mlxgui.engine.cache.segments import Layout, layout
 from mlxgui.engine.errors import BadRequest, ContextOverflow
 from mlxgui.engine.media import readable
 from mlxgui.engine.types import GenerationRequest, Message
+
+SYSTEM_PROMPTS = 8
+"""Whose tokens are known: that of an agent takes long to encode, and comes with every request."""
 
 
 class Prompt(msgspec.Struct):
@@ -46,6 +50,9 @@ class Prompter:
         self.tokenizer = tokenizer
         self.embedding_rows = embedding_rows
         self.context_tokens = context_tokens
+        self.cuts_at_turns = True
+        """Whether states of this model are kept at the ends of turns."""
+        self._encode_again = lru_cache(SYSTEM_PROMPTS)(self._encode)
 
     def readable(self, request: GenerationRequest) -> tuple[GenerationRequest, list[str]]:
         """The request as this model can read it, and what was left out. Raises Unsupported."""
@@ -121,8 +128,9 @@ class Prompter:
             tokens,
             text=text,
             render=lambda messages, whole: self._text(request, messages, whole=whole),
-            encode=self._encode,
+            encode=self._encode_again,
             decode=self.tokenizer.decode,
+            turns=self.cuts_at_turns,
         )
 
     def _check(self, request: GenerationRequest, tokens: list[int]) -> None:

@@ -1,11 +1,11 @@
 """Who is prefilled next, and how much of it, between two decoding steps.
 
-Each `step` decodes one token for every row and prefills one chunk. Waiting requests go by priority,
-then the shortest first, so that a short one behind a long prefill starts after at most one chunk.
+Steps take turns: one decodes a token for every row, the next prefills a chunk, so that a token is
+told before a chunk is read. Waiting requests go by priority, then the shortest first: a short one
+behind a long prefill starts after at most one chunk.
 Chunks are sized by measured speed: on a slow machine a long prompt must not stop all others.
 """
 
-import copy
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +13,12 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.models.cache import KVCache, make_prompt_cache
 
-from mlxgui.engine.backends.batch import Batch, MaskRows, Prefill
+from mlxgui.engine.backends.batch import MaskRows
 from mlxgui.engine.backends.budget import Budget
-from mlxgui.engine.backends.decoding import Decoding, never_used
+from mlxgui.engine.backends.decoding import Decoding
 from mlxgui.engine.backends.entry import Entry, Prefilled
-from mlxgui.engine.backends.quantised import Quantisation, merged
+from mlxgui.engine.backends.prefill import Prefill
+from mlxgui.engine.backends.quantised import Quantisation
 from mlxgui.engine.backends.speculative import Speculator
 from mlxgui.engine.cache.entries import Kind
 
@@ -33,15 +34,16 @@ AGING_TOKENS_PER_SECOND = 1000.0
 
 
 class Scheduler:
-    """Args:
-    model: an mlx-lm model.
-    max_rows: rows that decode side by side.
-    max_chunk_tokens: prompt tokens in one forward pass.
-    max_kv_tokens: bound of each row's KV cache; 0 = none.
-    quantisation: of the KV cache; None = none.
-    speculator: the draft model's side; None = nothing is drafted.
-    budget: of memory for rows; None = no bound.
-    on_segment: called when a segment of an entry was prefilled, while its cache can be had.
+    """
+    Args:
+        model: an mlx-lm model.
+        max_rows: rows that decode side by side.
+        max_chunk_tokens: prompt tokens in one forward pass.
+        max_kv_tokens: bound of each row's KV cache; 0 = none.
+        quantisation: of the KV cache; None = none.
+        speculator: the draft model's side; None = nothing is drafted.
+        budget: of memory for rows; None = no bound.
+        on_segment: called when a segment of an entry was prefilled, while its cache can be had.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Scheduler:
         self.prefill_tokens_per_second = tokens_per_second
         self.waiting: list[Entry] = []
         caches = make_prompt_cache(model, max_kv_tokens or None)
-        self._can_cut = all(type(layer) is KVCache for layer in caches)
+        self.can_cut = all(type(layer) is KVCache for layer in caches)
         self._quantisation = quantisation
         self._budget = budget
         self._decoding = Decoding(model, mask_rows, quantisation, speculator)
@@ -73,6 +75,8 @@ class Scheduler:
         self._mask_rows = mask_rows
         self._next_uid = 0
         self._steps = 0
+        self.reads_next = False
+        """Whether the next step may prefill, which takes long."""
 
     # -- in and out -------------------------------------------------------------------------------
 
@@ -80,7 +84,7 @@ class Scheduler:
         entry.uids = list(range(self._next_uid, self._next_uid + len(entry.plans)))
         self._next_uid += len(entry.plans)
         entry.waits_since = time.perf_counter()
-        if self._can_cut:
+        if self.can_cut:
             entry.join_segments()
         self.waiting.append(entry)
 
@@ -113,14 +117,17 @@ class Scheduler:
     # -- steps ------------------------------------------------------------------------------------
 
     def step(self) -> tuple[list[Prefilled], list[Any]]:
-        """(what was prefilled, mlx-lm's Response of each decoded token)."""
-        decoded: list[Any] = []
-        if self.rows:
-            decoded = self._decoding.next()
-            self._steps += 1
-            if self._steps % CLEAR_CACHE_STEPS == 0:
-                mx.clear_cache()
-        return self._prefill(), decoded
+        """(what was prefilled, mlx-lm's Response of each decoded token); one of them is empty."""
+        reports = self._prefill() if self.reads_next or not self.rows else []
+        self.reads_next = False
+        if reports or not self.rows:
+            return reports, []
+        decoded = self._decoding.next()
+        self._steps += 1
+        if self._steps % CLEAR_CACHE_STEPS == 0:
+            mx.clear_cache()
+        self.reads_next = bool(self._fitting())
+        return [], decoded
 
     def _prefill(self) -> list[Prefilled]:
         chosen = self._choose()
@@ -134,8 +141,7 @@ class Scheduler:
 
     def _choose(self) -> list[Entry]:
         """The entry whose turn it is, and those short ones that may as well come along."""
-        room = self.max_rows - self.rows
-        fitting = [entry for entry in self.waiting if len(entry.plans) <= room]
+        fitting = self._fitting()
         now = time.perf_counter()
         fitting.sort(key=lambda entry: (-entry.priority, self._length(entry, now)))
         if fitting and self._budget is not None:
@@ -146,10 +152,16 @@ class Scheduler:
         left = first.left_tokens
         if first.batch is not None or not 0 < left <= self._chunk(TOGETHER_SECONDS):
             return [first]
-        return self._companions(first, fitting, room)
+        return self._companions(first, fitting)
 
-    def _companions(self, first: Entry, fitting: list[Entry], room: int) -> list[Entry]:
+    def _fitting(self) -> list[Entry]:
+        """Those that wait and for which there are rows."""
+        room = self.max_rows - self.rows
+        return [entry for entry in self.waiting if len(entry.plans) <= room]
+
+    def _companions(self, first: Entry, fitting: list[Entry]) -> list[Entry]:
         """Entries that fit into one padded forward pass, side by side."""
+        room = self.max_rows - self.rows
         budget = max(first.left_tokens, self._chunk(TOGETHER_SECONDS))
         chosen, widest = [first], first.left_tokens
         side = first.precision(self._quantisation)
@@ -170,7 +182,7 @@ class Scheduler:
 
     def _may_join(self, entry: Entry) -> bool:
         """A state that cannot be cut is kept at each segment's end, so the pass must stop there."""
-        return len(entry.segments) == 1 or (self._can_cut and bool(entry.segments))
+        return len(entry.segments) == 1 or (self.can_cut and bool(entry.segments))
 
     def _length(self, entry: Entry, now: float) -> float:
         return entry.left_tokens - (now - entry.waits_since) * AGING_TOKENS_PER_SECOND
@@ -193,24 +205,11 @@ class Scheduler:
         batch = entry.batch = entry.batch or self._open([entry])
         tokens = entry.segments[0][:budget] if entry.segments else []
         if tokens:
-            tokens = self._read(entry, batch, tokens)
+            tokens = batch.read(tokens, self._quantisation, may_cut=self._may_cut(entry))
         reports = [self._advance(entry, len(tokens))]
         if not entry.segments:
             self._begin([entry], batch)
         return reports, len(tokens)
-
-    def _read(self, entry: Entry, batch: Prefill, tokens: list[int]) -> list[int]:
-        """Prefill them, or as many as may be read at one precision; returns these."""
-        quantisation, before = self._quantisation, entry.read_tokens
-        if quantisation is None or quantisation.is_due(before):
-            batch.prompt([tokens])
-            return tokens
-        if self._may_cut(entry):
-            tokens = tokens[: quantisation.start_tokens - before]
-        batch.prompt([tokens])
-        if quantisation.is_due(before + len(tokens)):
-            batch.prompt_cache = merged([quantisation.quantised(batch.extract_cache(0))])
-        return tokens
 
     def _may_cut(self, entry: Entry) -> bool:
         """May what is left of its prompt be read in pieces?"""
@@ -254,12 +253,10 @@ class Scheduler:
             uids=[entry.uids[0] for entry in entries],
             caches=caches,
             tokens=[list(entry.prefix) for entry in entries],
-            prefill_step_size=self.max_chunk_tokens,
-            samplers=[entry.plans[0] for entry in entries],
-            fallback_sampler=never_used,
-            logits_processors=[[] for _ in entries],
-            stop_sequences=[entry.stop for entry in entries],
+            plans=[entry.plans[0] for entry in entries],
+            stops=[entry.stop for entry in entries],
             max_tokens=[entry.max_tokens[0] for entry in entries],
+            max_chunk_tokens=self.max_chunk_tokens,
         )
 
     def _cache_for(self, entry: Entry) -> list[Any]:
@@ -271,30 +268,16 @@ class Scheduler:
 
     def _begin(self, entries: list[Entry], batch: Prefill) -> None:
         """Decode from here on. Further choices of an entry start from copies of its cache."""
-        more = [self._copies(entry, batch, i) for i, entry in enumerate(entries)]
-        for rows, lasts in [(batch, [entry.last for entry in entries]), *filter(None, more)]:
-            self._decoding.extend(self._first_step(rows, lasts))
-        for entry in entries:
+        groups = [(batch, [entry.last for entry in entries])]
+        for place, entry in enumerate(entries):
+            if more := len(entry.plans) - 1:
+                rows = batch.copies(
+                    place,
+                    uids=entry.uids[1:],
+                    plans=entry.plans[1:],
+                    max_tokens=entry.max_tokens[1:],
+                )
+                groups.append((rows, [entry.last] * more))
             entry.batch = None
-
-    def _first_step(self, rows: Prefill, lasts: list[int]) -> Batch:
-        return rows.generate([[token] for token in lasts], self._mask_rows)
-
-    def _copies(self, entry: Entry, batch: Prefill, place: int) -> tuple[Prefill, list[int]] | None:
-        count = len(entry.plans) - 1
-        if not count:
-            return None
-        cache = batch.extract_cache(place)
-        rows = Prefill(
-            model=self.model,
-            uids=entry.uids[1:],
-            caches=[copy.deepcopy(cache) for _ in range(count)],
-            tokens=[list(batch.tokens[place]) for _ in range(count)],
-            prefill_step_size=self.max_chunk_tokens,
-            samplers=entry.plans[1:],
-            fallback_sampler=never_used,
-            logits_processors=[[] for _ in range(count)],
-            stop_sequences=[entry.stop] * count,
-            max_tokens=entry.max_tokens[1:],
-        )
-        return rows, [entry.last] * count
+        for rows, lasts in groups:
+            self._decoding.extend(rows.begin(lasts, self._mask_rows))

@@ -75,8 +75,7 @@ class TextBackend:
         self.prompt_cache = open_prompt_cache(spec, folder, self.tokenizer)
         self._tokens_per_second = prefill_speed(self.model)
         self.eos = [[int(token)] for token in sorted(self.tokenizer.eos_token_ids)]
-        ends = [token for (token,) in self.eos]
-        self.constraints = Constraints(self.tokenizer, self.vocabulary, ends)
+        self.constraints = Constraints(self.tokenizer, self.vocabulary, sum(self.eos, []))
         self.choices = ChoiceMaker(self.tokenizer, self.vocabulary, self.eos, self.constraints)
         self.spec, self.quantisation, self.kv_note = quantisation_for(self.model, self.spec)
         self.speculator = Speculator(self.model, self.tokenizer, spec.options)
@@ -86,6 +85,7 @@ class TextBackend:
         self.budget = Budget(self.model, self.spec)
         self.speculator.hold = self.budget.hold_draft
         self._new_scheduler()
+        self.prompter.cuts_at_turns = not self.scheduler.can_cut
         self.constraints.warm_up()
         return facts_of(self)
 
@@ -174,6 +174,10 @@ class TextBackend:
     @property
     def is_busy(self) -> bool:
         return bool(self.rows or self._early or self.echoes.is_busy)
+
+    @property
+    def reads_next(self) -> bool:
+        return self.scheduler.reads_next
 
     # -- steps ------------------------------------------------------------------------------------
 

@@ -17,10 +17,10 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.cache import KVCache
 from msgspec import structs
 
-from mlxgui.engine.backends.batch import Prefill
 from mlxgui.engine.backends.drawing import Processor
 from mlxgui.engine.backends.entry import Entry, Prefilled
 from mlxgui.engine.backends.loading import embedding_rows
+from mlxgui.engine.backends.prefill import Prefill
 from mlxgui.engine.backends.prompts import Prompt
 from mlxgui.engine.backends.rows import Choice, Row
 from mlxgui.engine.backends.scheduler import Scheduler
@@ -53,7 +53,7 @@ class PictureScheduler(Scheduler):
 
     def __init__(self, model: Any, **options: Any) -> None:
         super().__init__(model, **options)
-        self._can_cut = all(type(layer) is KVCache for layer in model.bare_cache())
+        self.can_cut = all(type(layer) is KVCache for layer in model.bare_cache())
         self._least_tokens = 0
 
     def _choose(self) -> list[Entry]:
@@ -124,6 +124,7 @@ class VisionBackend(TextBackend):
             sounds=1 if one_at_most else 0,
             sound_seconds=_most_seconds(self.processor),
         )
+        self.prompter.cuts_at_turns = not self.scheduler.can_cut
         self.prompt_cache: Any = KeptPrompts(self.prompt_cache)
         self.reader = Reader(self.model, self.processor, self.prompter)
         alone = self.model.is_alone

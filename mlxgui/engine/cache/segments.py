@@ -32,6 +32,7 @@ def layout(
     render: Callable[[list[Message], bool], str],
     encode: Callable[[str], list[int]],
     decode: Callable[[list[int]], str],
+    turns: bool = True,
 ) -> Layout:
     """The segments of a prompt.
 
@@ -43,17 +44,18 @@ def layout(
             BadRequest for a conversation that the template refuses.
         encode: without special tokens of its own.
         decode: with special tokens.
+        turns: False = states can be cut back anywhere, so that no turn's end need be a cut.
     """
     ends: dict[int, Kind] = {}
     if end := system_end(messages, tokens, text=text, render=render, encode=encode):
         ends[end] = "system"
-    for future in continuations(messages):
+    for future in continuations(messages) if turns else ():
         if (seen := _rendered(render, future)) is not None:
             same = shared(text, seen)
             end = tokens_before(same, tokens, text=text, encode=encode, decode=decode)
             if end > 0:
                 ends.setdefault(end, "user")
-    ends.setdefault(len(tokens), "assistant")
+    ends.setdefault(len(tokens), "assistant" if turns else "user")
     return sorted(ends.items())
 
 

@@ -80,7 +80,7 @@ class Template:
     def tokens(self, messages: list[Message]) -> list[int]:
         return self.encode(self.render(messages, True))
 
-    def layout(self, messages: list[Message]) -> list[tuple[int, str]]:
+    def layout(self, messages: list[Message], **options: Any) -> list[tuple[int, str]]:
         text = self.render(messages, True)
         return layout(
             messages,
@@ -89,6 +89,7 @@ class Template:
             render=self.render,
             encode=self.encode,
             decode=self.decode,
+            **options,
         )
 
 
@@ -135,6 +136,13 @@ def test_the_system_prompt_ends_where_any_question_begins(tokenizer: Any) -> Non
     assert shared(template.tokens(TALK), other) == end
     # A question that begins like the probe is no longer part of the system prompt.
     assert template.layout([SYSTEM, Message("user", "Alpha and Omega")])[0][0] == end
+
+
+def test_where_states_can_be_cut_back_only_the_system_prompt_has_an_end(tokenizer: Any) -> None:
+    template = Template(PLAIN, tokenizer)
+    whole, less = template.layout(TALK), template.layout(TALK, turns=False)
+    assert less == [whole[0], (len(template.tokens(TALK)), "user")]
+    assert whole[0][1] == "system"
 
 
 def test_a_template_that_refuses_the_probes_leaves_one_segment_less(tokenizer: Any) -> None:
