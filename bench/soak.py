@@ -30,6 +30,8 @@ WARM_UP_SHARE = 0.25
 LOOKS = 100
 LOOKS_A_LINE = 5
 SETTLE_SECONDS = 10.0
+REST_SECONDS = 0.5
+"""A worker gives back what it does not need when nobody has asked for a moment."""
 WORDS = "Tell me how a model is loaded, served and let go of again, please. "
 SCHEMA = {
     "type": "object",
@@ -141,6 +143,7 @@ async def run(server: servers.Server, requests: int, side_by_side: int) -> Found
 
         await asyncio.gather(*(work() for _ in range(side_by_side)))
         until_idle(server)
+        await asyncio.sleep(REST_SECONDS)
         found.memory.append(server.memory_bytes())
         if len(found.memory) % LOOKS_A_LINE == 0:
             low = min(found.memory[-LOOKS_A_LINE:])

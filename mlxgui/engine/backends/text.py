@@ -30,6 +30,7 @@ from mlxgui.engine.backends.options import Abilities
 from mlxgui.engine.backends.prompts import Prompt, Prompter
 from mlxgui.engine.backends.questions import answer, facts_of
 from mlxgui.engine.backends.recovery import Trials
+from mlxgui.engine.backends.rest import Rest
 from mlxgui.engine.backends.rows import Choice, Row, entry_for, token_prob, token_texts
 from mlxgui.engine.backends.scheduler import Scheduler
 from mlxgui.engine.backends.speculative import Speculator
@@ -52,6 +53,7 @@ class TextBackend:
         self.by_uid: dict[int, tuple[Row, Choice]] = {}
         self._early: list[Output] = []
         self.trials = Trials()
+        self.rest = Rest()
 
     # -- loading ----------------------------------------------------------------------------------
 
@@ -132,6 +134,7 @@ class TextBackend:
         return prompt
 
     def add(self, id: int, prepared: Prompt) -> None:
+        self.rest.is_over()
         if not self.echoes.lets(id, prepared, self._early):
             return
         self.speculator.use(prepared.request.draft_path)
@@ -158,9 +161,7 @@ class TextBackend:
     def cancel(self, id: int) -> None:
         self.echoes.cancel(id)
         row = self.rows.pop(id, None)
-        if row is None:
-            return
-        if not self.trials.leave(row):
+        if row is not None and not self.trials.leave(row):
             self._remove(row, [choice.uid for choice in row.choices if not choice.is_finished])
 
     def _remove(self, row: Row, uids: list[int]) -> None:
@@ -262,8 +263,7 @@ class TextBackend:
 
     def _give_up(self, row: Row, error: Exception, out: list[Output]) -> None:
         del self.rows[row.id]
-        left = [choice.uid for choice in row.choices if choice.uid in self.by_uid]
-        if left:
+        if left := [choice.uid for choice in row.choices if choice.uid in self.by_uid]:
             self._remove(row, left)
         said = f"The model failed on this request: {one_line(error)}"
         out.append((row.id, error if isinstance(error, EngineError) else EngineError(said)))
@@ -276,12 +276,12 @@ class TextBackend:
         mx.clear_cache()
 
     def idle(self) -> bool:
-        """Nothing runs: hand prompts to the disk. True = there is more of that to do soon."""
+        """Nothing runs: hand prompts to the disk, memory back. True = there is more to do soon."""
         try:
             if asked := self.warm.next():
                 self.add(asked[0], self.prepare(asked[1]))
                 return True
-            return self.prompt_cache.idle()
+            return self.prompt_cache.idle() or self.rest.look()
         except Exception:
             log.exception("the prompt cache failed and begins anew")
             self.prompt_cache.reset()

@@ -16,6 +16,8 @@ NEAR = 64
 class Entry:
     """One sequence. Its state may be in memory, on disk, within that of a longer one, or lost."""
 
+    __slots__ = ("cache", "file", "floor", "kind", "length", "lost", "nbytes", "node", "stored_at")
+
     def __init__(self, node: Node, kind: Kind, floor: int) -> None:
         self.node = node
         self.length = node.depth

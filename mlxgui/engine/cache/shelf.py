@@ -9,8 +9,9 @@ from mlxgui.engine.cache.entries import LEAVES_FIRST, Entry, Kind, heir_of, next
 from mlxgui.engine.cache.reasons import Reason
 from mlxgui.engine.cache.trie import Trie
 
-RECORD_TOKENS = 1 << 21
-"""How much is remembered of what was dropped, to explain a miss: 8 MiB."""
+RECORDS, RECORD_TOKENS = 1024, 1 << 21
+"""How much is remembered of what was dropped, to explain a miss: 8 MiB at most. Each request looks
+at all that begins as it does, so there must not be many."""
 
 
 class Shelf:
@@ -37,6 +38,7 @@ class Shelf:
         if node.entry is None:
             node.entry = Entry(node, kind, floor)
             self.ghosts[node.entry] = None
+            self._forget()
         entry: Entry = node.entry
         entry.kind = max(entry.kind, kind, key=LEAVES_FIRST.index)
         if not entry.is_alive:
@@ -73,7 +75,12 @@ class Shelf:
     def evict(self) -> None:
         while self.nbytes > self.bound:
             self._let_go(next_to_go(self.memory))
-        while self.trie.size > RECORD_TOKENS and self.ghosts:
+
+    def _forget(self) -> None:
+        """All but the newest record may go."""
+        while len(self.ghosts) > 1 and (
+            len(self.ghosts) > RECORDS or self.trie.size > RECORD_TOKENS
+        ):
             entry = next(iter(self.ghosts))
             del self.ghosts[entry]
             self.trie.remove(entry.node)

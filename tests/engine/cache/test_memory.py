@@ -220,6 +220,23 @@ def test_the_record_of_what_was_dropped_is_bounded(monkeypatch: Any) -> None:
     assert kept.fetch([1, *range(100), 1], [(102, "user")]).reason == "first_use"
 
 
+@pytest.mark.parametrize("bound", [0, 110 * BYTES_PER_TOKEN])
+def test_so_is_that_of_many_short_prompts_even_where_none_is_kept(
+    monkeypatch: Any, bound: int
+) -> None:
+    from mlxgui.engine.cache import shelf
+
+    monkeypatch.setattr(shelf, "RECORDS", 20)
+    kept = memory(bytes_in_memory=bound)
+    for number in range(60):
+        tokens = [*range(100), number]
+        kept.fetch([*tokens, 1], [(102, "user")])
+        kept.reached(tokens, "user")
+        kept.store([*tokens, 7], full([*tokens, 7]), "assistant")
+    assert len(kept.shelf.ghosts) <= 20
+    assert sum(node.entry is not None for node in kept.shelf.trie.root.below()) <= 22
+
+
 # -- reasons --------------------------------------------------------------------------------------
 
 HEADER = [71, 72, 73]
