@@ -1,10 +1,13 @@
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from openai import OpenAI
 
 from tests.live import LiveServer
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 
 @pytest.fixture(scope="package")
@@ -18,6 +21,8 @@ def server(
 
 
 @pytest.fixture(scope="package")
-def client(server: LiveServer) -> Iterator[OpenAI]:
+def client(server: LiveServer) -> Iterator["OpenAI"]:
+    from openai import OpenAI  # a second, even for those who only look here for the documents
+
     with OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0) as made:
         yield made

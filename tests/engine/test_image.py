@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from mlxgui.engine import protocol
-from mlxgui.engine.backends import image_files
-from mlxgui.engine.backends.image import ImageBackend
+from mlxgui.engine.backends import image_files, make_backend
 from mlxgui.engine.errors import BadRequest, LoadFailed
 from mlxgui.engine.tasks import DrawRequest, Picture
 from mlxgui.engine.worker import Loop, Pipe, read
@@ -122,7 +121,7 @@ def test_a_picture_is_given_up_in_the_midst_of_its_steps(
 
 
 def test_the_reader_tells_the_backend_before_the_mlx_thread_has_time() -> None:
-    backend = ImageBackend()
+    backend = make_backend("image")
     loop = Loop(backend, Pipe(io.BytesIO()))
     read(io.BytesIO(protocol.encode(protocol.Cancel(7))), loop, backend.prepare)
     assert backend._withdrawn == {7}
