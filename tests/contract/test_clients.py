@@ -5,16 +5,13 @@ import contextlib
 import importlib
 import json
 import warnings
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field
 
-from tests import tiny_senses
 from tests.live import LiveServer
-from tests.tiny_vision import make_qwen2_vl, picture
+from tests.tiny_vision import picture
 
 pytestmark = [
     pytest.mark.model,
@@ -45,18 +42,6 @@ def imported(name: str) -> Any:
         warnings.simplefilter("ignore")
         pytest.importorskip(name, exc_type=ImportError)
         return importlib.import_module(name)
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, text_model: Path) -> Iterator[LiveServer]:
-    folder = tmp_path_factory.mktemp("models")
-    models = [
-        text_model,
-        make_qwen2_vl(folder / "tiny-vision"),
-        tiny_senses.make_embedder(folder / "lexicon"),
-    ]
-    with LiveServer(tmp_path_factory.mktemp("clients-home"), *models) as live:
-        yield live
 
 
 @pytest.fixture
