@@ -13,8 +13,6 @@ from tests.live import LiveServer
 from tests.server import ROOT
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-# Without a graphics card Chromium would simulate one, which is slower than to draw without it.
-FLAGS = ["--no-sandbox", "--disable-gpu"]
 expect.set_options(timeout=15_000)
 LOUD = ("error", "warning")
 FAKES = ("echo", "slow", "crash", "sleepy")
@@ -55,7 +53,7 @@ def live_server_url(server: LiveServer) -> str:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield made
         made.close()
 

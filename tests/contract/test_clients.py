@@ -2,9 +2,11 @@
 
 import base64
 import contextlib
+import gc
 import importlib
 import json
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -42,6 +44,15 @@ def imported(name: str) -> Any:
         warnings.simplefilter("ignore")
         pytest.importorskip(name, exc_type=ImportError)
         return importlib.import_module(name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def swept() -> Iterator[None]:
+    """What the clients leave open is collected here, where nobody minds, not in another's test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.fixture
