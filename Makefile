@@ -11,6 +11,9 @@ UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 export UV_DEFAULT_INDEX
 endif
 
+# Without bytecode, the server and each of its workers would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast lint types format bench clean
 

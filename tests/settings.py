@@ -3,12 +3,17 @@
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 
 folder = tempfile.mkdtemp(prefix="mlx-gui-test-")
 atexit.register(shutil.rmtree, folder, ignore_errors=True)
 for name in [name for name in os.environ if name.startswith("MLX_GUI_")]:
     del os.environ[name]
+# Hundreds of children would compile every module anew, and so would the next run of the tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # matrices of tests are small, and the cores are busy
 os.environ["MLX_GUI_HOME"] = folder
 os.environ["HF_HUB_CACHE"] = os.path.join(folder, "hub")
 

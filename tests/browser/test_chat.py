@@ -5,10 +5,13 @@ import re
 import signal
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import add_fakes
 from tests.live import LiveServer
+
+pytestmark = pytest.mark.browser
 
 LONG = " ".join(f"word{number}" for number in range(200))
 # Every length that the reply had on its way.

@@ -8,6 +8,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.live import LiveServer
 
+pytestmark = pytest.mark.browser
+
 LONG = {
     "model": "starter",
     "messages": [{"role": "user", "content": "Who are you?"}],

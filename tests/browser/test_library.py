@@ -7,6 +7,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.live import LiveServer
 
+pytestmark = pytest.mark.browser
+
 
 def row(page: Page, name: str) -> Locator:
     heading = page.get_by_role("heading", name=name, exact=True)

@@ -7,6 +7,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.live import LiveServer
 
+pytestmark = pytest.mark.browser
+
 HELLO = {"model": "starter", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
 PAINTED = """() => {
   const canvas = document.querySelector(".plot canvas");

@@ -1,10 +1,15 @@
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from openai import OpenAI
 
 from tests.live import LiveServer
+from tests.tiny_senses import make_embedder
+from tests.tiny_vision import make_gemma4, make_qwen2_vl
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 
 @pytest.fixture(scope="package")
@@ -18,6 +23,23 @@ def server(
 
 
 @pytest.fixture(scope="package")
-def client(server: LiveServer) -> Iterator[OpenAI]:
+def served(tmp_path_factory: pytest.TempPathFactory, text_model: Path) -> Iterator[LiveServer]:
+    """Models that see, hear and embed beside one that chats; there is room for all of them."""
+    folder = tmp_path_factory.mktemp("models")
+    models = [
+        text_model,
+        make_qwen2_vl(folder / "tiny-vision"),
+        make_gemma4(folder / "tiny-hearing"),
+        make_embedder(folder / "lexicon"),
+    ]
+    with LiveServer(tmp_path_factory.mktemp("served-home"), *models) as live:
+        live.send("PUT", "/v1/settings/max_concurrent_models", {"value": 5})
+        yield live
+
+
+@pytest.fixture(scope="package")
+def client(server: LiveServer) -> Iterator["OpenAI"]:
+    from openai import OpenAI  # a second, even for those who only look here for the documents
+
     with OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0) as made:
         yield made

@@ -2,19 +2,18 @@
 
 import base64
 import contextlib
+import gc
 import importlib
 import json
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field
 
-from tests import tiny_senses
 from tests.live import LiveServer
-from tests.tiny_vision import make_qwen2_vl, picture
+from tests.tiny_vision import picture
 
 pytestmark = [
     pytest.mark.model,
@@ -47,16 +46,13 @@ def imported(name: str) -> Any:
         return importlib.import_module(name)
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, text_model: Path) -> Iterator[LiveServer]:
-    folder = tmp_path_factory.mktemp("models")
-    models = [
-        text_model,
-        make_qwen2_vl(folder / "tiny-vision"),
-        tiny_senses.make_embedder(folder / "lexicon"),
-    ]
-    with LiveServer(tmp_path_factory.mktemp("clients-home"), *models) as live:
-        yield live
+@pytest.fixture(scope="module", autouse=True)
+def swept() -> Iterator[None]:
+    """What the clients leave open is collected here, where nobody minds, not in another's test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.fixture

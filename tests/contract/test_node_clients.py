@@ -13,10 +13,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.contract.test_clients import PNG, served
+from tests.contract.test_clients import PNG
 from tests.live import LiveServer
 
-__all__ = ["served"]
 pytestmark = pytest.mark.model
 
 PROGRAMS = Path(__file__).parent / "node"

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from openai import BadRequestError, OpenAI
 
 from tests.live import LiveServer
 from tests.tiny_senses import contained
-from tests.tiny_vision import make_gemma4, make_qwen2_vl, picture
+from tests.tiny_vision import picture
 
 pytestmark = pytest.mark.model
 PNG = picture(1, 80, 60)
@@ -19,17 +18,8 @@ DATA_URL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 
 
 @pytest.fixture(scope="module")
-def seeing(tmp_path_factory: pytest.TempPathFactory, text_model: Path) -> Iterator[LiveServer]:
-    home = tmp_path_factory.mktemp("vision-home")
-    folder = tmp_path_factory.mktemp("models")
-    models = make_qwen2_vl(folder / "tiny-vision"), make_gemma4(folder / "tiny-hearing")
-    with LiveServer(home, text_model, *models) as live:
-        yield live
-
-
-@pytest.fixture(scope="module")
-def client(seeing: LiveServer) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{seeing.url}/v1", api_key="any", max_retries=0) as made:
+def client(served: LiveServer) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{served.url}/v1", api_key="any", max_retries=0) as made:
         yield made
 
 
@@ -91,13 +81,13 @@ def test_the_responses_api_sees_the_same_picture(client: OpenAI) -> None:
     assert answer.usage is not None and answer.usage.input_tokens - small.input_tokens == 5
 
 
-def test_anthropics_client_sends_the_same_picture(seeing: LiveServer, client: OpenAI) -> None:
+def test_anthropics_client_sends_the_same_picture(served: LiveServer, client: OpenAI) -> None:
     source = {"type": "base64", "media_type": "image/png", "data": DATA_URL.partition(",")[2]}
     content: list[Any] = [
         {"type": "text", "text": "What is this?"},
         {"type": "image", "source": source},
     ]
-    with Anthropic(base_url=seeing.url, api_key="any", max_retries=0) as anthropic:
+    with Anthropic(base_url=served.url, api_key="any", max_retries=0) as anthropic:
         answer = anthropic.messages.create(
             model="tiny-vision",
             messages=[{"role": "user", "content": content}],
@@ -127,22 +117,23 @@ def test_what_is_no_picture_is_a_400_that_names_its_field(
         assert str(caught.value.param).startswith("messages[0].content")
 
 
-def test_remote_images_go_to_public_addresses_only(seeing: LiveServer, client: OpenAI) -> None:
-    seeing.send("PUT", "/v1/settings/allow_remote_images", {"value": True})
+def test_remote_images_go_to_public_addresses_only(served: LiveServer, client: OpenAI) -> None:
+    served.send("PUT", "/v1/settings/allow_remote_images", {"value": True})
     try:
         with pytest.raises(BadRequestError, match="no public address"):
-            said(client, ask(f"{seeing.url}/static/icon.png"))
+            said(client, ask(f"{served.url}/static/icon.png"))
     finally:
-        seeing.send("PUT", "/v1/settings/allow_remote_images", {"value": False})
+        served.send("PUT", "/v1/settings/allow_remote_images", {"value": False})
 
 
 def test_a_text_model_refuses_pictures_before_it_is_loaded(
-    seeing: LiveServer, client: OpenAI
+    served: LiveServer, client: OpenAI
 ) -> None:
+    served.ask("/v1/models/tiny-text/unload", "POST")  # another test may have asked it
     with pytest.raises(BadRequestError, match="sees no images") as caught:
         client.chat.completions.create(model="tiny-text", messages=ask(DATA_URL))
     assert caught.value.param == "messages[0].content"
-    rows = {row["name"]: row for row in seeing.get("/v1/manager/models")["models"]}
+    rows = {row["name"]: row for row in served.get("/v1/manager/models")["models"]}
     assert rows["tiny-text"]["status"] == "unloaded"
 
 
@@ -163,10 +154,10 @@ def test_a_model_that_hears_takes_sounds_and_others_refuse_them(client: OpenAI) 
     assert caught.value.param == "messages[0].content"
 
 
-def test_the_model_is_listed_as_one_that_sees(seeing: LiveServer) -> None:
-    rows = {row["id"]: row for row in seeing.get("/v1/models")["data"]}
+def test_the_model_is_listed_as_one_that_sees(served: LiveServer) -> None:
+    rows = {row["id"]: row for row in served.get("/v1/models")["data"]}
     assert "tiny-vision" in rows
-    page = seeing.ask("/chat/")
+    page = served.ask("/chat/")
     while page.status == 302:
-        page = seeing.ask(page.headers["Location"])
+        page = served.ask(page.headers["Location"])
     assert b"tiny-vision" in page.body

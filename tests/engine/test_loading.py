@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mlxgui.engine.backends.quick_import import import_quickly
 from mlxgui.engine.backends.refusals import RETRY_SECONDS, Refusals
 from mlxgui.engine.errors import BadRequest
 from mlxgui.engine.pool import Limits, ModelPool
@@ -97,3 +98,17 @@ def test_a_models_own_draft_model_that_broke_never_fails_a_request(
     (got,) = run(backend, [asked()])
     assert (got.error, got.text) == (None, want.text)
     assert got.done.usage.drafted_tokens == 0
+
+
+# -- the import of the libraries ------------------------------------------------------------------
+
+
+def test_transformers_looks_at_its_files_once() -> None:
+    import transformers
+    from transformers.utils import import_utils
+
+    import_quickly()
+    models = Path(transformers.__file__).parent / "models"
+    seen = [import_utils.create_import_structure_from_path(one) for one in
+            (models, models / "__init__.py", str(models / "__init__.py"))]  # fmt: skip
+    assert seen[0] is seen[1] is seen[2] and "qwen3" in seen[0]

@@ -11,6 +11,7 @@ from contextlib import aclosing
 import psutil
 import pytest
 
+from mlxgui.engine import pool as pool_module
 from mlxgui.engine.errors import (
     BadRequest,
     EngineError,
@@ -192,7 +193,7 @@ def children_bytes() -> int:
 async def test_auto_unload_can_be_switched_off(pool: ModelPool) -> None:
     pool.apply(Limits(idle_seconds=0.1, auto_unload=False))
     await pool.load(fake("echo"))
-    await asyncio.sleep(1.3)  # one sweep
+    await asyncio.sleep(pool_module.SWEEP_SECONDS + 0.3)
     assert len(pool.residents()) == 1
 
 

@@ -17,6 +17,8 @@ from mlxgui.engine.types import Done, Started
 from tests.conftest import ask, fake
 from tests.engine.test_pool import collect, until
 
+pytestmark = pytest.mark.server
+
 
 def sized(mode: str, gb: float, **changes: object) -> ModelSpec:
     return fake(mode, memory_bytes=int(gb * GIB), **changes)

@@ -5,6 +5,7 @@ from pathlib import Path
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
+import pytest
 from mlx.utils import tree_flatten
 from mlx_lm.models.qwen3 import Model, ModelArgs
 from mlx_lm.utils import load_tokenizer
@@ -12,6 +13,8 @@ from tokenizers import Tokenizer
 
 from mlxgui.engine.jobs.starter.network import EPSILON, AdamW, Network, Shape
 from mlxgui.engine.jobs.starter.vocabulary import tokens_of
+
+pytestmark = pytest.mark.model
 
 FOLDER = Path(__file__).resolve().parents[2] / "models_app" / "starter"
 SHAPE = Shape(vocabulary=60, hidden=16, layers=2, inner=24, heads=4, kv_heads=2, head_dim=8)

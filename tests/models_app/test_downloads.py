@@ -59,6 +59,7 @@ def runner() -> JobRunner:
     return JobRunner()
 
 
+@pytest.mark.server
 def test_a_download_ends_as_a_model_of_the_library(hub: Hub, runner: JobRunner) -> None:
     job = Download.objects.begin(NAME, "my-model")
     until_status(runner, job, Status.SUCCEEDED)
@@ -69,6 +70,7 @@ def test_a_download_ends_as_a_model_of_the_library(hub: Hub, runner: JobRunner) 
     assert job.commit == model.version
 
 
+@pytest.mark.server
 def test_a_scan_does_not_see_what_is_not_finished(hub: Hub, runner: JobRunner) -> None:
     hub.knobs.hold["model.safetensors"] = 300_000
     job = Download.objects.begin(NAME)
@@ -83,6 +85,7 @@ def test_a_scan_does_not_see_what_is_not_finished(hub: Hub, runner: JobRunner) -
     assert job.files[0][0] == "model.safetensors"
 
 
+@pytest.mark.server
 def test_cancelled_it_leaves_nothing_behind(hub: Hub, runner: JobRunner) -> None:
     hub.knobs.hold["model.safetensors"] = 100_000
     job = Download.objects.begin(NAME)
@@ -93,6 +96,7 @@ def test_cancelled_it_leaves_nothing_behind(hub: Hub, runner: JobRunner) -> None
     assert list(chosen_hub_cache().iterdir()) == []
 
 
+@pytest.mark.server
 def test_paused_and_resumed_it_does_not_start_over(hub: Hub, runner: JobRunner) -> None:
     hub.knobs.hold["model.safetensors"] = 300_000
     job = Download.objects.begin(NAME)
@@ -110,6 +114,7 @@ def test_paused_and_resumed_it_does_not_start_over(hub: Hub, runner: JobRunner) 
     assert Model.objects.resolve(NAME).error_message == ""
 
 
+@pytest.mark.server
 def test_the_token_travels_in_the_environment_only(hub: Hub, runner: JobRunner) -> None:
     hub.repositories[NAME].gated = True
     hub.knobs.token = "hf_secret"
@@ -120,6 +125,7 @@ def test_the_token_travels_in_the_environment_only(hub: Hub, runner: JobRunner) 
     until_status(runner, job, Status.SUCCEEDED)
 
 
+@pytest.mark.server
 def test_a_gated_model_fails_with_what_to_do(hub: Hub, runner: JobRunner) -> None:
     hub.repositories[NAME].gated = True
     job = Download.objects.begin(NAME)

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,8 +24,27 @@ FIRST_PAINT_SECONDS = 0.2
 HTMX = {"HX-Request": "true"}
 
 
+_inserts: list[tuple[str, Any]] = []
+"""What wrote the rows the first time: they are the same for every test, and slow to make."""
+
+
 @pytest.fixture
 def many(db: None) -> None:
+    if not _inserts:
+        with connection.execute_wrapper(keep):
+            make_rows()
+        return
+    with connection.cursor() as cursor:
+        for sql, values in _inserts:
+            cursor.execute(sql, values)
+
+
+def keep(execute: Callable[..., Any], sql: str, values: Any, *more: Any) -> Any:
+    _inserts.append((sql, values))
+    return execute(sql, values, *more)
+
+
+def make_rows() -> None:
     rows = [
         Model(
             name=f"model-{number:03}", path=f"/models/{number}", kind="text", architecture="qwen3",

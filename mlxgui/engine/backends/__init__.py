@@ -8,6 +8,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from mlxgui.engine.backends.quick_import import import_quickly
 from mlxgui.engine.errors import EngineError
 from mlxgui.engine.spec import ModelSpec
 from mlxgui.engine.types import Event, Request
@@ -59,5 +60,7 @@ class Backend(Protocol):
 def make_backend(kind: str) -> Backend:
     if kind not in MODULES:
         raise EngineError(f"Models of the kind “{kind}” cannot be served yet.")
+    if kind != "fake":
+        import_quickly()
     backend: Backend = importlib.import_module(MODULES[kind]).make()
     return backend

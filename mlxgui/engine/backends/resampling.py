@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy import signal
+import scipy  # Imports its parts at their first use, so that text models do not wait for them.
 
 ZERO_CROSSINGS = 32
 ROLL_OFF = 0.94
@@ -22,7 +22,8 @@ class Resampler:
         widest = max(self._up, self._down)
         taps = 2 * ZERO_CROSSINGS * widest + 1
         window = ("kaiser", KAISER_BETA)
-        self._filter = signal.firwin(taps, ROLL_OFF / widest, window=window).astype(np.float32)
+        cut_off = ROLL_OFF / widest
+        self._filter = scipy.signal.firwin(taps, cut_off, window=window).astype(np.float32)
         reach = math.ceil(ZERO_CROSSINGS * widest / self._up) + 1
         # What lies around a piece is needed too; in whole periods, so that phases agree.
         self._halo = math.ceil(reach / self._down) * self._down
@@ -43,7 +44,7 @@ class Resampler:
             return np.zeros(0, np.float32)
         piece = self._buffer[: core + 2 * self._halo]
         self._buffer = self._buffer[core:]
-        converted = signal.resample_poly(piece, self._up, self._down, window=self._filter)
+        converted = scipy.signal.resample_poly(piece, self._up, self._down, window=self._filter)
         first = self._halo // self._down * self._up
         made = converted[first : first + core // self._down * self._up]
         self._made += len(made)
