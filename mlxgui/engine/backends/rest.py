@@ -1,29 +1,46 @@
-"""What a worker holds and does not need goes back to the system as soon as nobody asks."""
+"""What a worker does when nobody asks: give memory back, and only then write prompts to the disk.
+
+The next turn of a conversation often comes at once. It takes the buffers again, would wait for a
+writer that needs the processor, and makes what was written of the turn before worthless.
+"""
 
 import contextlib
 import ctypes
 import functools
+import time
 from collections.abc import Callable
 
 import mlx.core as mx
 
+BUFFERS_SECONDS = 0.2
+DISK_SECONDS = 3.0
+
 
 class Rest:
-    """Between two requests of a conversation the buffers stay: the next one takes them again."""
+    """
+    Args:
+        clock: seconds.
+    """
 
-    def __init__(self) -> None:
-        self._looks = 0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began: float | None = None
+        self._holds_buffers = True
 
     def is_over(self) -> None:
         """Something is asked."""
-        self._looks = 0
+        self._began, self._holds_buffers = None, True
 
-    def look(self) -> bool:
-        """Nothing was asked since the last look. True = look again soon."""
-        self._looks += 1
-        if self._looks == 2:
+    def is_short(self) -> bool:
+        """Whether what can wait must wait still. Called now and then while nothing is asked."""
+        now = self._clock()
+        if self._began is None:
+            self._began = now
+        quiet = now - self._began
+        if self._holds_buffers and quiet >= BUFFERS_SECONDS:
+            self._holds_buffers = False
             give_back()
-        return self._looks < 2
+        return quiet < DISK_SECONDS
 
 
 def give_back() -> None:

@@ -281,7 +281,7 @@ class TextBackend:
             if asked := self.warm.next():
                 self.add(asked[0], self.prepare(asked[1]))
                 return True
-            return self.prompt_cache.idle() or self.rest.look()
+            return self.rest.is_short() or self.prompt_cache.idle()
         except Exception:
             log.exception("the prompt cache failed and begins anew")
             self.prompt_cache.reset()
