@@ -5,6 +5,7 @@ import errno
 import os
 import random
 import signal
+import socket
 import threading
 import warnings
 from collections.abc import Iterator
@@ -180,7 +181,10 @@ def test_a_network_that_goes_and_comes_back_needs_nobody(folder: JobFolder, cach
         gone.knobs.hold[WEIGHTS], gone.knobs.cut[WEIGHTS] = MIB, [2 * MIB]
         start(gone, folder, cache, tries=20)
         assert gone.held.wait(20)
-    until(lambda: "Connection refused" in folder.log_tail())
+    with socket.socket() as nobody:  # holds the port, so that no other server is given it
+        nobody.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        nobody.bind(("127.0.0.1", gone.port))
+        until(lambda: "Connection refused" in folder.log_tail())
     with Hub(gone.port) as back:
         back.add(NAME, repository())
         assert ended(folder)["status"] == "succeeded"
