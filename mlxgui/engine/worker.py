@@ -22,8 +22,8 @@ from mlxgui.engine.remote_code import refuse_code
 from mlxgui.engine.types import Event, Progress, Started
 
 HOLD_SECONDS = 0.03
-"""Text that moves thirty times a second seems to flow. A faster model's tokens share frames, but for
-the first: each frame costs the web process work that the model could have."""
+"""Text that moves thirty times a second seems to flow. A faster model's tokens share frames, but
+for the first: each frame costs the web process time that the model could have."""
 
 IDLE_SECONDS = 0.2
 CLOSE_SECONDS = 0.6
