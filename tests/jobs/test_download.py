@@ -185,8 +185,9 @@ def test_a_network_that_goes_and_comes_back_needs_nobody(folder: JobFolder, cach
         nobody.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         nobody.bind(("127.0.0.1", gone.port))
         until(lambda: "Connection refused" in folder.log_tail())
-    with Hub(gone.port) as back:
-        back.add(NAME, repository())
+    back = Hub(gone.port)
+    back.add(NAME, repository())  # before it answers: what it does not have is no longer asked for
+    with back:
         assert ended(folder)["status"] == "succeeded"
         assert whole(cache, back)
         assert back.served[WEIGHTS] <= 2 * MIB  # the rest, not all of it
