@@ -199,6 +199,8 @@ def test_after_sleep_it_goes_on_though_the_connection_is_gone(
     hub.knobs.hold[WEIGHTS], hub.knobs.cut[WEIGHTS] = MIB, [2 * MIB]
     start(hub, folder, cache)
     assert hub.held.wait(20)
+    others = {name: len(data) for name, data in repository().items() if name in WANTED - {WEIGHTS}}
+    until(lambda: all(hub.served[name] >= size for name, size in others.items()))
     folder.signal(signal.SIGSTOP)
     asked = len(hub.asked)
     hub.go.set()
