@@ -17,7 +17,7 @@ from tests import tiny_senses
 from tests.engine.tasks import load, of, one
 from tests.tiny_senses import picture
 
-SMALL: dict[str, Any] = {"prompt": "a cat", "width": 32, "height": 32, "steps": 2}
+SMALL: dict[str, Any] = {"prompt": "a cat", "width": 64, "height": 64, "steps": 2}
 OPAQUE, CLEAR = (0, 0, 0, 255), (0, 0, 0, 0)
 
 
@@ -38,7 +38,7 @@ def pixels(drawn: Picture) -> np.ndarray:
 def test_the_same_seed_draws_the_same_picture_and_the_next_another(painter: Any) -> None:
     first, second = pictures(painter, seed=7, n=2)
     assert [(p.index, p.seed, p.width, p.height) for p in (first, second)] == [
-        (0, 7, 32, 32), (1, 8, 32, 32),
+        (0, 7, 64, 64), (1, 8, 64, 64),
     ]  # fmt: skip
     (again,) = pictures(painter, seed=8)
     assert np.array_equal(pixels(again), pixels(second))
@@ -52,26 +52,26 @@ def test_a_picture_has_the_format_that_was_asked_for(
     painter: Any, format: str, start: bytes
 ) -> None:
     (drawn,) = pictures(painter, format=format, quality=70, seed=1)
-    assert drawn.data.startswith(start) and pixels(drawn).shape == (32, 32, 3)
+    assert drawn.data.startswith(start) and pixels(drawn).shape == (64, 64, 3)
 
 
 @pytest.mark.model
 def test_an_edit_keeps_the_size_of_its_picture(painter: Any) -> None:
-    (drawn,) = pictures(painter, images=[picture(48, 32)], width=0, height=0, seed=1)
-    assert (drawn.width, drawn.height) == (48, 32)
-    assert not np.array_equal(pixels(drawn), np.array(Image.open(io.BytesIO(picture(48, 32)))))
+    (drawn,) = pictures(painter, images=[picture(80, 48)], width=0, height=0, seed=1)
+    assert (drawn.width, drawn.height) == (80, 48)
+    assert not np.array_equal(pixels(drawn), np.array(Image.open(io.BytesIO(picture(80, 48)))))
 
 
 @pytest.mark.model
 def test_what_a_mask_covers_stays_as_it_was(painter: Any) -> None:
-    asked: dict[str, Any] = {"images": [picture(32, 32)], "width": 0, "height": 0, "seed": 1}
-    (kept,) = pictures(painter, **asked, mask=picture(32, 32, OPAQUE))
+    asked: dict[str, Any] = {"images": [picture(64, 64)], "width": 0, "height": 0, "seed": 1}
+    (kept,) = pictures(painter, **asked, mask=picture(64, 64, OPAQUE))
     assert (pixels(kept) == (200, 30, 30)).all()
-    (free,) = pictures(painter, **asked, mask=picture(32, 32, CLEAR))
+    (free,) = pictures(painter, **asked, mask=picture(64, 64, CLEAR))
     (plain,) = pictures(painter, **asked)
     assert np.array_equal(pixels(free), pixels(plain))
     with pytest.raises(BadRequest, match="no transparency") as caught:
-        pictures(painter, **asked, mask=picture(32, 32))
+        pictures(painter, **asked, mask=picture(64, 64))
     assert caught.value.param == "mask"
 
 
