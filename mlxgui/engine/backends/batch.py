@@ -13,6 +13,7 @@ import mlx.core as mx
 import numpy as np
 from mlx_lm.generate import GenerationBatch
 
+from mlxgui.engine.backends.alone import alone, side_by_side
 from mlxgui.engine.backends.drawing import RowPlan, draw, group_rows
 
 MaskRows = Callable[[mx.array, np.ndarray, list[int]], mx.array]
@@ -89,11 +90,16 @@ class Batch(GenerationBatch):
 
     def extend(self, batch: Any) -> None:
         self._groups = None
+        if len(self):
+            self.prompt_cache = side_by_side(self.prompt_cache)
+            batch.prompt_cache = side_by_side(batch.prompt_cache)
         super().extend(batch)
 
     def filter(self, keep: list[int]) -> None:
         self._groups = None
         super().filter(keep)
+        if len(keep) == 1:
+            self.prompt_cache = alone(self.prompt_cache)
 
     @property
     def left_tokens(self) -> list[int]:

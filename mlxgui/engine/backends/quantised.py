@@ -16,6 +16,8 @@ from mlx_lm.models.cache import ArraysCache, KVCache, QuantizedKVCache, dynamic_
 from mlx_lm.models.cache import make_prompt_cache as plain_cache
 from msgspec import Struct
 
+from mlxgui.engine.backends.alone import AloneKV
+
 BITS = (4, 8)
 GROUP_SIZES = (32, 64, 128)
 """What mlx.core.quantize can do."""
@@ -230,9 +232,13 @@ def _padded(cache: QuantizedKVCache, left: int, like: Any) -> Any:
 
 
 def merged(caches: list[list[Any]]) -> list[Any]:
-    """Caches of rows as one batch cache for each layer. Raises ValueError where one cannot be."""
-    layers = []
+    """Caches of rows as one batch cache for each layer, which takes them over. Raises ValueError
+    where one cannot be."""
+    layers: list[Any] = []
     for column in zip(*caches, strict=True):
+        if len(column) == 1 and type(column[0]) is KVCache:
+            layers.append(AloneKV.of(column[0]))
+            continue
         kind: Any = BatchQuantisedKV if isinstance(column[0], QuantizedKVCache) else column[0]
         if not hasattr(kind, "merge"):
             raise ValueError(f"A {type(column[0]).__name__} cannot be part of a batch.")
