@@ -55,6 +55,8 @@ def test_a_token_is_told_before_the_next_prompt_is_read(backend: Any) -> None:
     add(backend, 2, ask(LONG, sampling=GREEDY, max_tokens=4))
     seen = step(backend, 2)  # the short one is read, and says its first token
     assert has_text(seen[1]) and 2 not in seen
+    assert not backend.reads_next
+    assert step(backend) == {}  # its second one is made, and told with the next step
     assert backend.reads_next
     assert isinstance(step(backend)[2][0], Progress)
     assert not backend.reads_next

@@ -68,8 +68,9 @@ PER_ROW = (
     "_token_context",
     "_num_tokens",
     "_matchers",
+    "_is_told",
 )
-"""What mlx-lm's batch keeps in a list with one item a row."""
+"""What is kept in a list with one item a row."""
 
 
 class Batch(GenerationBatch):
@@ -87,6 +88,7 @@ class Batch(GenerationBatch):
         self.mask_rows = mask_rows
         self._groups: list[tuple[list[int], RowPlan]] | None = None
         super().__init__(*args, **kwargs)
+        self._is_told = [False] * len(self)
 
     def extend(self, batch: Any) -> None:
         self._groups = None
@@ -94,10 +96,12 @@ class Batch(GenerationBatch):
             self.prompt_cache = side_by_side(self.prompt_cache)
             batch.prompt_cache = side_by_side(batch.prompt_cache)
         super().extend(batch)
+        self._is_told.extend(batch._is_told)
 
     def filter(self, keep: list[int]) -> None:
         self._groups = None
         super().filter(keep)
+        self._is_told = [self._is_told[place] for place in keep]
         if len(keep) == 1:
             self.prompt_cache = alone(self.prompt_cache)
 
@@ -117,6 +121,51 @@ class Batch(GenerationBatch):
         part._current_logprobs = [None]
         return part
 
+    # -- what rows say ----------------------------------------------------------------------------
+
+    def first(self) -> list[Any]:
+        """The first token of each row that has said nothing yet: told before the next step is
+        made ready."""
+        new = [place for place, said in enumerate(self._num_tokens) if not said]
+        if not new:
+            return []
+        tokens: list[int] = np.array(self._next_tokens).tolist()
+        for place in new:
+            self._is_told[place] = True
+        return self._say([(place, tokens[place], self._next_logprobs[place]) for place in new])
+
+    def next(self) -> list[Any]:
+        """One step; what each row says by it, but for first tokens that are told already."""
+        tokens, reports = self._step()
+        told, self._is_told = self._is_told, [False] * len(self)
+        return self._say([(i, tokens[i], reports[i]) for i in range(len(self)) if not told[i]])
+
+    @property
+    def is_told(self) -> bool:
+        """Has the only row told the token that it reads next?"""
+        return self._is_told[0]
+
+    def _say(self, said: list[tuple[int, int, Report | None]]) -> list[Any]:
+        """mlx-lm's Response of each (place, token, log probabilities); rows that end by it go."""
+        responses, ended = [], []
+        for place, token, report in said:
+            response = self._response(place, token, report)
+            responses.append(response)
+            if response.finish_reason is not None:
+                response.prompt_cache = self.extract_cache(place)
+                response.all_tokens = self.tokens[place]
+                ended.append(place)
+        if ended:
+            self.filter([place for place in range(len(self)) if place not in ended])
+        return responses
+
+    def _response(self, place: int, token: int, report: Report | None) -> Any:
+        self._num_tokens[place] += 1
+        reason = "length" if self._num_tokens[place] >= self.max_tokens[place] else None
+        if self._matchers[place].advance(token):
+            reason = "stop"
+        return self.Response(self.uids[place], token, report, reason, None, None)
+
     def take(self, read: list[int], reports: list[Report | None], drawn: mx.array) -> list[Any]:
         """The only row has read several tokens at once: those that hold become its text, one
         Response each, and the rest leaves its cache.
@@ -128,12 +177,8 @@ class Batch(GenerationBatch):
         known = [self._next_logprobs[0], *reports]
         responses: list[Any] = []
         for token, report in zip(read, known, strict=False):
-            self._num_tokens[0] += 1
-            reason = "length" if self._num_tokens[0] >= self.max_tokens[0] else None
-            if self._matchers[0].advance(token):
-                reason = "stop"
-            responses.append(self.Response(self.uids[0], token, report, reason, None, None))
-            if reason is not None:
+            responses.append(self._response(0, token, report))
+            if responses[-1].finish_reason is not None:
                 break
         kept = len(responses)
         for layer in self.prompt_cache:
@@ -147,6 +192,8 @@ class Batch(GenerationBatch):
             last.prompt_cache, last.all_tokens = self.extract_cache(0), self.tokens[0]
             self.filter([])
         return responses
+
+    # -- a step -----------------------------------------------------------------------------------
 
     def _step(self) -> tuple[list[int], list[Report | None]]:
         self._current_tokens, self._current_logprobs = self._next_tokens, self._next_logprobs

@@ -51,10 +51,20 @@ class Decoding:
         (self.quantised if is_quantised(batch.prompt_cache) else self.plain).extend(batch)
         self._move_long_rows()
 
+    def first(self) -> list[Any]:
+        """mlx-lm's Response of the first token of each row that has said nothing yet."""
+        return self._with_kept(
+            [response for batch in self.batches if len(batch) for response in batch.first()]
+        )
+
     def next(self) -> list[Any]:
         """mlx-lm's Response of each decoded token: one a row, of a drafted row one or more."""
         alone = len(self) == 1
-        responses = [r for batch in self.batches if len(batch) for r in self._next(batch, alone)]
+        return self._with_kept(
+            [r for batch in self.batches if len(batch) for r in self._next(batch, alone)]
+        )
+
+    def _with_kept(self, responses: list[Any]) -> list[Any]:
         if self.quantisation is not None:
             for response in responses:
                 if response.prompt_cache is not None:

@@ -16,7 +16,6 @@ class Prefill(PromptProcessingBatch):
     Args:
         caches: of each row, which hold its `tokens`.
         plans, stops, max_tokens: of the row's answer.
-        max_chunk_tokens: in one forward pass.
     """
 
     uids: list[int]
@@ -26,7 +25,6 @@ class Prefill(PromptProcessingBatch):
     logits_processors: list[Any]
     stop_sequences: list[StopSequences]
     max_tokens: list[int]
-    prefill_step_size: int
 
     def __init__(
         self,
@@ -38,14 +36,12 @@ class Prefill(PromptProcessingBatch):
         plans: list[RowPlan],
         stops: list[StopSequences],
         max_tokens: list[int],
-        max_chunk_tokens: int,
     ) -> None:
         super().__init__(
             model=model,
             uids=uids,
             caches=[],
             tokens=tokens,
-            prefill_step_size=max_chunk_tokens,
             samplers=plans,
             fallback_sampler=never_used,
             logits_processors=[[] for _ in uids],
@@ -67,8 +63,32 @@ class Prefill(PromptProcessingBatch):
             plans=plans,
             stops=[self.stop_sequences[place]] * len(uids),
             max_tokens=max_tokens,
-            max_chunk_tokens=self.prefill_step_size,
         )
+
+    def prompt(self, tokens: list[list[int]]) -> None:
+        """Each row's next tokens in one forward pass, which is not waited for: the pass that comes
+        next can be made ready meanwhile."""
+        for known, more in zip(self.tokens, tokens, strict=True):
+            known += more
+        lengths = [len(row) for row in tokens]
+        padding = [max(lengths) - length for length in lengths]
+        if any(padding):
+            for layer in self.prompt_cache:
+                layer.prepare(lengths=lengths, right_padding=padding)
+        rows = [row + [0] * pad for row, pad in zip(tokens, padding, strict=True)]
+        self.model(mx.array(rows), cache=self.prompt_cache)
+        if any(padding):
+            for layer in self.prompt_cache:
+                layer.finalize()
+        mx.async_eval(self._states())
+
+    def wait(self) -> None:
+        """Until what was asked for is read."""
+        mx.eval(self._states())
+        mx.clear_cache()  # the next chunk has other shapes
+
+    def _states(self) -> list[Any]:
+        return [layer.state for layer in self.prompt_cache]
 
     def read(
         self, tokens: list[int], quantisation: Quantisation | None, *, may_cut: bool

@@ -20,6 +20,7 @@ from mlxgui.engine.backends.entry import Entry, Prefilled
 from mlxgui.engine.backends.prefill import Prefill
 from mlxgui.engine.backends.quantised import Quantisation
 from mlxgui.engine.backends.speculative import Speculator
+from mlxgui.engine.backends.speed import FIRST_GUESS_TOKENS_PER_SECOND, PrefillSpeed
 from mlxgui.engine.cache.entries import Kind
 
 TOGETHER_SECONDS = 0.25
@@ -27,7 +28,6 @@ TOGETHER_SECONDS = 0.25
 BESIDE_OTHERS_SECONDS = 0.25
 ALONE_SECONDS = 1.0
 MIN_CHUNK_TOKENS = 32
-FIRST_GUESS_TOKENS_PER_SECOND = 2000.0
 CLEAR_CACHE_STEPS = 512
 AGING_TOKENS_PER_SECOND = 1000.0
 """So much shorter does a prompt count for each second that no chunk of it was read."""
@@ -64,7 +64,7 @@ class Scheduler:
         self.max_rows = max_rows
         self.max_chunk_tokens = max_chunk_tokens
         self.max_kv_tokens = max_kv_tokens
-        self.prefill_tokens_per_second = tokens_per_second
+        self.speed = PrefillSpeed(tokens_per_second)
         self.waiting: list[Entry] = []
         caches = make_prompt_cache(model, max_kv_tokens or None)
         self.can_cut = all(type(layer) is KVCache for layer in caches)
@@ -74,7 +74,7 @@ class Scheduler:
         self._on_segment = on_segment
         self._mask_rows = mask_rows
         self._next_uid = 0
-        self._steps = 0
+        self._steps_until_clear = CLEAR_CACHE_STEPS
         self.reads_next = False
         """Whether the next step may prefill, which takes long."""
 
@@ -122,9 +122,13 @@ class Scheduler:
         self.reads_next = False
         if reports or not self.rows:
             return reports, []
+        if first := self._decoding.first():
+            self.speed.ended()
+            return [], first
         decoded = self._decoding.next()
-        self._steps += 1
-        if self._steps % CLEAR_CACHE_STEPS == 0:
+        self._steps_until_clear -= 1
+        if not self._steps_until_clear:
+            self._steps_until_clear = CLEAR_CACHE_STEPS
             mx.clear_cache()
         self.reads_next = bool(self._fitting())
         return [], decoded
@@ -135,8 +139,12 @@ class Scheduler:
             return []
         started = time.perf_counter()
         reports, tokens = self._prefill_chunk(chosen)
-        if tokens >= MIN_CHUNK_TOKENS:
-            self._measure(tokens, time.perf_counter() - started)
+        self.speed.began(tokens, started)
+        if (batch := chosen[0].batch) is not None:
+            batch.wait()
+            self.speed.ended()
+        else:
+            self._steps_until_clear = 1  # a prompt leaves large arrays behind
         return reports
 
     def _choose(self) -> list[Entry]:
@@ -188,12 +196,7 @@ class Scheduler:
         return entry.left_tokens - (now - entry.waits_since) * AGING_TOKENS_PER_SECOND
 
     def _chunk(self, seconds: float) -> int:
-        tokens = int(self.prefill_tokens_per_second * seconds)
-        return max(MIN_CHUNK_TOKENS, min(tokens, self.max_chunk_tokens))
-
-    def _measure(self, tokens: int, seconds: float) -> None:
-        speed = tokens / max(seconds, 1e-6)
-        self.prefill_tokens_per_second += 0.3 * (speed - self.prefill_tokens_per_second)
+        return max(MIN_CHUNK_TOKENS, min(self.speed.tokens_in(seconds), self.max_chunk_tokens))
 
     def _prefill_chunk(self, chosen: list[Entry]) -> tuple[list[Prefilled], int]:
         """One forward pass for all; entries that are whole afterwards begin to decode."""
@@ -256,7 +259,6 @@ class Scheduler:
             plans=[entry.plans[0] for entry in entries],
             stops=[entry.stop for entry in entries],
             max_tokens=[entry.max_tokens[0] for entry in entries],
-            max_chunk_tokens=self.max_chunk_tokens,
         )
 
     def _cache_for(self, entry: Entry) -> list[Any]:

@@ -226,6 +226,8 @@ class Speculator:
         Args:
             room: tokens that may be added to the batch's cache.
         """
+        if batch.is_told:
+            return batch.next()
         started = time.perf_counter()
         plan = batch.samplers[0]
         count = min(plan.draft_tokens, batch.left_tokens[0] - 1, room - 1)

@@ -20,7 +20,6 @@ from msgspec import structs
 from mlxgui.engine.backends.drawing import Processor
 from mlxgui.engine.backends.entry import Entry, Prefilled
 from mlxgui.engine.backends.loading import embedding_rows
-from mlxgui.engine.backends.prefill import Prefill
 from mlxgui.engine.backends.prompts import Prompt
 from mlxgui.engine.backends.rows import Choice, Row
 from mlxgui.engine.backends.scheduler import Scheduler
@@ -78,11 +77,6 @@ class PictureScheduler(Scheduler):
 
     def _chunk(self, seconds: float) -> int:
         return max(super()._chunk(seconds), self._least_tokens)
-
-    def _open(self, entries: list[Entry]) -> Prefill:
-        batch = super()._open(entries)
-        batch.prefill_step_size = max(batch.prefill_step_size, self._least_tokens)
-        return batch
 
 
 class KeptPrompts:
