@@ -25,21 +25,14 @@ class Reports:
 
     def __init__(self, *arrays: mx.array) -> None:
         self.arrays = arrays
-        self._read: tuple[list[float], Any, Any] | None = None
+        self._read: list[Any] = []
 
     def row(self, place: int) -> tuple[float, list[tuple[int, float]]]:
-        if self._read is None:
-            drawn = np.array(self.arrays[0]).tolist()
-            ids: Any = [[]] * len(drawn)
-            values: Any = ids
-            if len(self.arrays) > 1:
-                found = np.array(self.arrays[2])
-                order = np.argsort(-found, axis=-1)
-                ids = np.take_along_axis(np.array(self.arrays[1]), order, -1).tolist()
-                values = np.take_along_axis(found, order, -1).tolist()
-            self._read = drawn, ids, values
-        drawn, ids, values = self._read
-        return drawn[place], list(zip(ids[place], values[place], strict=True))
+        if not self._read:
+            self._read = [np.array(each).tolist() for each in self.arrays]
+        drawn, *alternatives = (each[place] for each in self._read)
+        best = sorted(zip(*alternatives, strict=True), key=lambda pair: -pair[1])
+        return drawn, best
 
 
 class Report(NamedTuple):
@@ -205,8 +198,8 @@ class Batch(GenerationBatch):
         contexts: list[mx.array] = []
         if any(plan.processors for plan in plans):
             logits = self._process(logits, inputs, plans, contexts)
-        sampled, normalised = self._draw(logits, plans)
-        reports = self.report(logits if normalised is None else normalised, sampled, plans)
+        sampled = self._draw(logits, plans)
+        reports = self.report(logits, sampled, plans)
         self._next_tokens, self._next_logprobs = sampled, reports
         arrays = next((report.arrays for report in reports if report), ())
         mx.async_eval(sampled, arrays, contexts)
@@ -250,21 +243,18 @@ class Batch(GenerationBatch):
             done.append(row)
         return mx.concatenate(done, axis=0)
 
-    def _draw(self, logits: mx.array, plans: list[RowPlan]) -> tuple[mx.array, mx.array | None]:
-        """Tokens of all rows, and log probabilities where any row needs them."""
+    def _draw(self, logits: mx.array, plans: list[RowPlan]) -> mx.array:
+        """Tokens of all rows."""
         if self._groups is None:
             self._groups = group_rows(plans)
-        if len(self._groups) == 1 and self._groups[0][1].sampling.temperature == 0:
-            return mx.argmax(logits, axis=-1), None
-        normalised = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
         if len(self._groups) == 1:
-            return draw(normalised, plans), normalised
+            return draw(logits, plans)
         parts, order = [], []
         for rows, _ in self._groups:
-            parts.append(draw(normalised[mx.array(rows)], [plans[i] for i in rows]))
+            parts.append(draw(logits[mx.array(rows)], [plans[i] for i in rows]))
             order.extend(rows)
-        back = np.argsort(np.array(order)).tolist()
-        return mx.concatenate(parts)[mx.array(back)], normalised
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return mx.concatenate(parts)[mx.array(back)]
 
     def report(
         self, logits: mx.array, sampled: mx.array, plans: list[RowPlan]

@@ -94,23 +94,23 @@ def group_rows(plans: list[RowPlan]) -> list[tuple[list[int], RowPlan]]:
     return [(rows, plans[rows[0]]) for rows in groups.values()]
 
 
-def draw(logprobs: mx.array, plans: list[RowPlan]) -> mx.array:
+def draw(logits: mx.array, plans: list[RowPlan]) -> mx.array:
     """One token a row, of rows that share a group. Order of truncation as in mlx-lm."""
     first = plans[0]
     chosen = first.sampling
     if chosen.temperature == 0:
-        return mx.argmax(logprobs, axis=-1)
-    if 0 < chosen.top_p < 1:
-        logprobs = apply_top_p(logprobs, chosen.top_p)
+        return mx.argmax(logits, axis=-1)
+    if 0 < chosen.top_p < 1:  # the only one to whom a constant added to all logits matters
+        logits = apply_top_p(logits - mx.logsumexp(logits, axis=-1, keepdims=True), chosen.top_p)
     if chosen.min_p:
-        logprobs = apply_min_p(logprobs, min(chosen.min_p, 1.0))
+        logits = apply_min_p(logits, min(chosen.min_p, 1.0))
     keys = row_keys(plans)
     if chosen.xtc_probability:
-        logprobs = exclude_top_choices(logprobs, chosen, keys)
+        logits = exclude_top_choices(logits, chosen, keys)
     if first.top_k > 0:
-        logprobs = apply_top_k(logprobs, first.top_k)
+        logits = apply_top_k(logits, first.top_k)
     temperatures = mx.array([plan.sampling.temperature for plan in plans])
-    scaled = logprobs / temperatures[:, None]
+    scaled = logits / temperatures[:, None]
     return mx.random.categorical(scaled) if keys is None else _draw_keyed(scaled, keys)
 
 
@@ -123,13 +123,13 @@ def row_keys(plans: list[RowPlan]) -> mx.array | None:
     return mx.array(pairs.astype(np.uint32))
 
 
-def exclude_top_choices(logprobs: mx.array, chosen: Sampling, keys: mx.array | None) -> mx.array:
+def exclude_top_choices(logits: mx.array, chosen: Sampling, keys: mx.array | None) -> mx.array:
     """XTC: by chance, drop every token above the threshold but the least likely of them.
 
     Source: p-e-w, "Exclude Top Choices" (text-generation-webui #6335). A draw per row.
     """
-    rows = logprobs.shape[0]
-    probs = mx.softmax(logprobs, axis=-1)
+    rows = logits.shape[0]
+    probs = mx.softmax(logits, axis=-1)
     above = mx.where(probs > chosen.xtc_threshold, probs, mx.inf)
     excluded = probs > above.min(axis=-1, keepdims=True)
     if keys is None:
@@ -137,7 +137,7 @@ def exclude_top_choices(logprobs: mx.array, chosen: Sampling, keys: mx.array | N
     else:
         luck = _uniform_keyed(keys ^ _XTC_STREAM)[:, None]
     applies = luck < chosen.xtc_probability
-    return mx.where(mx.logical_and(applies, excluded), -mx.inf, logprobs)
+    return mx.where(mx.logical_and(applies, excluded), -mx.inf, logits)
 
 
 _XTC_STREAM = mx.array([0x5BD1E995, 0x9E3779B9], mx.uint32)

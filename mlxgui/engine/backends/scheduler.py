@@ -23,8 +23,10 @@ from mlxgui.engine.backends.speculative import Speculator
 from mlxgui.engine.backends.speed import FIRST_GUESS_TOKENS_PER_SECOND, PrefillSpeed
 from mlxgui.engine.cache.entries import Kind
 
-TOGETHER_SECONDS = 0.25
-"""Short prompts share a prefill as long as it stays below; more only delays the first of them."""
+FEW = 4
+FEW_SECONDS, CROWD_SECONDS = 0.1, 0.25
+"""Short prompts share a prefill as long as it stays below. Few of them hear their first token sooner
+one after the other; many are through sooner in larger passes."""
 BESIDE_OTHERS_SECONDS = 0.25
 ALONE_SECONDS = 1.0
 MIN_CHUNK_TOKENS = 32
@@ -158,7 +160,7 @@ class Scheduler:
             return []
         first = fitting[0]
         left = first.left_tokens
-        if first.batch is not None or not 0 < left <= self._chunk(TOGETHER_SECONDS):
+        if first.batch is not None or not 0 < left <= self._chunk(CROWD_SECONDS):
             return [first]
         return self._companions(first, fitting)
 
@@ -170,7 +172,8 @@ class Scheduler:
     def _companions(self, first: Entry, fitting: list[Entry]) -> list[Entry]:
         """Entries that fit into one padded forward pass, side by side."""
         room = self.max_rows - self.rows
-        budget = max(first.left_tokens, self._chunk(TOGETHER_SECONDS))
+        seconds = FEW_SECONDS if len(fitting) <= FEW else CROWD_SECONDS
+        budget = max(first.left_tokens, self._chunk(seconds))
         chosen, widest = [first], first.left_tokens
         side = first.precision(self._quantisation)
         if not self._may_join(first) or side == "both":

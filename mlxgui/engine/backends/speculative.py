@@ -80,7 +80,7 @@ class Draft:
         token, guesses = first, []
         for _ in range(count):
             logits = self.model(token[None], cache=self.cache)[:, -1, : self.width]
-            token = _drawn(logits, [own])[0]
+            token = draw(logits, [own])
             own.position += 1
             guesses.append(token)
         return guesses
@@ -97,14 +97,6 @@ def _shared(ours: list[int], theirs: list[int]) -> int:
     most = min(len(ours), len(theirs))
     differs = np.flatnonzero(np.array(ours[:most]) != np.array(theirs[:most]))
     return int(differs[0]) if differs.size else most
-
-
-def _drawn(logits: mx.array, plans: list[RowPlan]) -> tuple[mx.array, mx.array]:
-    """(tokens, what they were drawn from) of rows that ask for the same."""
-    if plans[0].sampling.temperature == 0:
-        return mx.argmax(logits, axis=-1), logits
-    normalised = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
-    return draw(normalised, plans), normalised
 
 
 class Speculator:
@@ -267,7 +259,7 @@ class Speculator:
         try:
             fed = mx.concatenate([first, *[guess.astype(first.dtype) for guess in guesses]])
             logits = batch.model(fed[None], cache=batch.prompt_cache)[0]
-            drawn, logits = _drawn(logits, plans)
+            drawn = draw(logits, plans)
             reports = batch.report(logits, drawn, plans)
             mx.eval(fed, drawn, [a for report in reports if report for a in report.arrays])
         except Exception as error:
