@@ -3,9 +3,10 @@
     python -m bench.conversation [--rounds 3] [--turns 10] [--model FOLDER]
 
 First, one conversation of ten turns: our server, mlx_lm.server, and a bare loop that keeps one KV
-cache and prefills only the new tokens. Then four conversations that take turns and share a system
-prompt of 1,500 tokens. Printed: medians over the rounds for each turn, and the ratios. Wanted of
-each turn: at most 1.2 × the bare loop, and not above mlx_lm.server. Ends with 1 where one is.
+cache and prefills only the new tokens; each turn is asked of all three before the next, in changing
+order. Then four conversations that take turns and share a system prompt of 1,500 tokens. Printed:
+medians over the rounds for each turn, and of the rounds' own ratios. Wanted of each turn: at most
+1.2 × the bare loop, and not above mlx_lm.server. Ends with 1 where one is.
 """
 
 import asyncio
@@ -87,14 +88,16 @@ async def measure(
     shared: Times = defaultdict(lambda: defaultdict(list))
     for number in range(rounds + 1):  # the first is a warm-up
         keep = number > 0
-        turn_of = number % len(running)
-        for server in running[turn_of:] + running[:turn_of]:
-            await grow(server, texts, number, turns, growing if keep else None)
-        grow_bare(bare, texts, number, turns, growing if keep else None)
-        for server in running[turn_of:] + running[:turn_of]:
-            await share(server, texts, number, shared if keep else None)
+        await grow(running, bare, texts, number, turns, growing if keep else None)
+        await share(running, texts, number, shared if keep else None)
         print(f"round {number} of {rounds}", file=sys.stderr)
     return growing, shared
+
+
+def turned[T](askable: list[T], number: int) -> list[T]:
+    """Another one first each time."""
+    start = number % len(askable)
+    return askable[start:] + askable[:start]
 
 
 async def ask(server: servers.Server, messages: Messages) -> float:
@@ -106,58 +109,66 @@ async def ask(server: servers.Server, messages: Messages) -> float:
 
 
 async def grow(
-    server: servers.Server, texts: Texts, number: int, turns: int, times: Times | None
+    running: list[servers.Server],
+    bare: "subprocess.Popen[str]",
+    texts: Texts,
+    number: int,
+    turns: int,
+    times: Times | None,
 ) -> None:
-    messages: Messages = []
+    """The same questions to each server and to the bare loop (None), turn by turn."""
+    askable: list[servers.Server | None] = [*running, None]
+    said: list[Messages] = [[] for _ in askable]
     for turn in range(1, turns + 1):
-        messages.append({"role": "user", "content": question(texts, number, turn)})
-        seconds = await ask(server, messages)
-        if times is not None:
-            times[f"{turn}"][server.title].append(seconds)
+        for place in turned(list(range(len(askable))), number + turn):
+            server, messages = askable[place], said[place]
+            messages.append({"role": "user", "content": question(texts, number, turn)})
+            seconds = await ask(server, messages) if server else ask_bare(bare, messages)
+            if times is not None:
+                times[f"{turn}"][server.title if server else BARE].append(seconds)
 
 
-def grow_bare(
-    bare: "subprocess.Popen[str]", texts: Texts, number: int, turns: int, times: Times | None
-) -> None:
+def ask_bare(bare: "subprocess.Popen[str]", messages: Messages) -> float:
+    """Like `ask`."""
     assert bare.stdin is not None
     assert bare.stdout is not None
-    messages: Messages = []
-    for turn in range(1, turns + 1):
-        messages.append({"role": "user", "content": question(texts, number, turn)})
-        bare.stdin.write(json.dumps({"messages": messages, "max_tokens": ANSWER_TOKENS}) + "\n")
-        bare.stdin.flush()
-        found = json.loads(bare.stdout.readline())
-        messages.append({"role": "assistant", "content": found["text"]})
-        if times is not None:
-            times[f"{turn}"][BARE].append(found["first_token_seconds"])
+    bare.stdin.write(json.dumps({"messages": messages, "max_tokens": ANSWER_TOKENS}) + "\n")
+    bare.stdin.flush()
+    found = json.loads(bare.stdout.readline())
+    messages.append({"role": "assistant", "content": found["text"]})
+    return float(found["first_token_seconds"])
 
 
 def question(texts: Texts, number: int, turn: int) -> str:
     return texts.of(QUESTION_TOKENS, f"{number}.{turn}")
 
 
-async def share(server: servers.Server, texts: Texts, number: int, times: Times | None) -> None:
+async def share(
+    running: list[servers.Server], texts: Texts, number: int, times: Times | None
+) -> None:
     system = texts.of(SYSTEM_TOKENS, f"system {number}")
-    conversations: list[Messages] = [
-        [{"role": "system", "content": system}] for _ in range(CONVERSATIONS)
+    said: list[list[Messages]] = [
+        [[{"role": "system", "content": system}] for _ in range(CONVERSATIONS)] for _ in running
     ]
     for turn in range(1, SHARED_TURNS + 1):
-        for place, messages in enumerate(conversations):
-            said = texts.of(QUESTION_TOKENS, f"{number}.{place}.{turn}")
-            messages.append({"role": "user", "content": said})
-            seconds = await ask(server, messages)
-            if times is not None:
-                times[name_of(turn, place)][server.title].append(seconds)
+        for conversation in range(CONVERSATIONS):
+            asked = texts.of(QUESTION_TOKENS, f"{number}.{conversation}.{turn}")
+            for place in turned(list(range(len(running))), number + turn + conversation):
+                messages = said[place][conversation]
+                messages.append({"role": "user", "content": asked})
+                seconds = await ask(running[place], messages)
+                if times is not None:
+                    times[name_of(turn, conversation)][running[place].title].append(seconds)
 
 
-def name_of(turn: int, place: int) -> str:
+def name_of(turn: int, conversation: int) -> str:
     if turn > 1:
         return f"turn {turn}"
-    return "the very first (cold)" if place == 0 else "first turn of the others"
+    return "the very first (cold)" if conversation == 0 else "first turn of the others"
 
 
 def print_table(title: str, times: Times, titles: list[str]) -> dict[str, float]:
-    """Ratios of the medians, ours over each of the others. Returned: the largest for each."""
+    """Medians of the rounds' own ratios, ours over each of the others. Returned: the largest."""
     ours, others = titles[0], titles[1:]
     print(f"\n## {title}\n\nTime to the first token, in milliseconds.\n")
     print(f"| turn | {' | '.join(titles)} | {' | '.join(f'of {one}' for one in others)} |")
@@ -166,13 +177,17 @@ def print_table(title: str, times: Times, titles: list[str]) -> dict[str, float]
     for turn, found in times.items():
         medians = {title: statistics.median(found[title]) for title in titles}
         cells = [f"{medians[title] * 1e3:.1f}" for title in titles]
-        ratios = {other: medians[ours] / medians[other] for other in others}
+        ratios = {other: ratio(found[ours], found[other]) for other in others}
         worst = {other: max(worst[other], ratios[other]) for other in others}
         shown = " | ".join(f"{one:.2f} ×" for one in ratios.values())
         print(f"| {turn} | {' | '.join(cells)} | {shown} |")
     said = (f"{worst[one]:.2f} × {one} (at most {WANTED[one]:.1f})" for one in others)
     print(f"\nThe slowest turn: {'; '.join(said)}.")
     return worst
+
+
+def ratio(ours: list[float], theirs: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 if __name__ == "__main__":

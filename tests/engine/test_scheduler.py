@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mlxgui.engine.backends.scheduler import MIN_CHUNK_TOKENS
 from mlxgui.engine.types import Event, GenerationRequest, Progress, Sampling, Text
 from tests.conftest import ask
 from tests.engine.backend import load_text, run
@@ -118,6 +119,24 @@ def test_a_short_one_passes_a_long_one_however_long_that_is_being_read(backend: 
     assert long.done_tokens > 0
     add(backend, 2, ask("Hi", sampling=GREEDY, max_tokens=1))
     assert long not in scheduler._choose()
+
+
+@pytest.mark.parametrize(("count", "together"), [(3, 1), (4, 1), (6, 3)])
+def test_few_are_read_one_after_the_other_and_a_crowd_in_larger_passes(
+    backend: Any, count: int, together: int
+) -> None:
+    scheduler = backend.scheduler
+    scheduler.max_rows, scheduler.max_chunk_tokens = 16, 512
+    for id in range(count):
+        add(backend, id, ask(f"{id} three words more", sampling=GREEDY, max_tokens=1))
+    tokens = max(entry.left_tokens for entry in scheduler.waiting)
+    assert tokens >= MIN_CHUNK_TOKENS / 2
+    # A pass of a quarter of a second holds three of them, one of a tenth no two.
+    scheduler.speed.tokens_per_second = 3.2 * tokens / 0.25
+    assert scheduler._chunk(0.1) < 2 * tokens
+    assert len(scheduler._choose()) == together
+    for id in range(count):
+        backend.cancel(id)
 
 
 def test_many_requests_in_few_places_all_say_what_they_say_alone(backend: Any) -> None:
