@@ -100,12 +100,21 @@ def turned[T](askable: list[T], number: int) -> list[T]:
     return askable[start:] + askable[:start]
 
 
-async def ask(server: servers.Server, messages: Messages) -> float:
-    """Seconds to the first token; the answer joins the conversation."""
+async def ask(server: servers.Server, messages: Messages) -> tuple[float, str]:
+    """(seconds to the first token, the answer)."""
     body = {"messages": messages, "max_tokens": ANSWER_TOKENS, "temperature": 0.0}
     answer = await stream(server, body)
-    messages.append({"role": "assistant", "content": answer.text})
-    return answer.first_token_seconds
+    return answer.first_token_seconds, answer.text
+
+
+def ask_bare(bare: "subprocess.Popen[str]", messages: Messages) -> tuple[float, str]:
+    """Like `ask`."""
+    assert bare.stdin is not None
+    assert bare.stdout is not None
+    bare.stdin.write(json.dumps({"messages": messages, "max_tokens": ANSWER_TOKENS}) + "\n")
+    bare.stdin.flush()
+    found = json.loads(bare.stdout.readline())
+    return found["first_token_seconds"], found["text"]
 
 
 async def grow(
@@ -116,27 +125,19 @@ async def grow(
     turns: int,
     times: Times | None,
 ) -> None:
-    """The same questions to each server and to the bare loop (None), turn by turn."""
-    askable: list[servers.Server | None] = [*running, None]
-    said: list[Messages] = [[] for _ in askable]
+    """One conversation, turn by turn with each server and the bare loop. It goes on with the first
+    server's answer, so that all read the same."""
+    titles = [*(server.title for server in running), BARE]
+    messages: Messages = []
     for turn in range(1, turns + 1):
-        for place in turned(list(range(len(askable))), number + turn):
-            server, messages = askable[place], said[place]
-            messages.append({"role": "user", "content": question(texts, number, turn)})
-            seconds = await ask(server, messages) if server else ask_bare(bare, messages)
+        messages.append({"role": "user", "content": question(texts, number, turn)})
+        answers: dict[str, str] = {}
+        for place in turned(list(range(len(titles))), number + turn):
+            asked = ask_bare(bare, messages) if place == len(running) else None
+            seconds, answers[titles[place]] = asked or await ask(running[place], messages)
             if times is not None:
-                times[f"{turn}"][server.title if server else BARE].append(seconds)
-
-
-def ask_bare(bare: "subprocess.Popen[str]", messages: Messages) -> float:
-    """Like `ask`."""
-    assert bare.stdin is not None
-    assert bare.stdout is not None
-    bare.stdin.write(json.dumps({"messages": messages, "max_tokens": ANSWER_TOKENS}) + "\n")
-    bare.stdin.flush()
-    found = json.loads(bare.stdout.readline())
-    messages.append({"role": "assistant", "content": found["text"]})
-    return float(found["first_token_seconds"])
+                times[f"{turn}"][titles[place]].append(seconds)
+        messages.append({"role": "assistant", "content": answers[titles[0]]})
 
 
 def question(texts: Texts, number: int, turn: int) -> str:
@@ -146,19 +147,19 @@ def question(texts: Texts, number: int, turn: int) -> str:
 async def share(
     running: list[servers.Server], texts: Texts, number: int, times: Times | None
 ) -> None:
+    """Conversations that take turns; with each server as in `grow`."""
     system = texts.of(SYSTEM_TOKENS, f"system {number}")
-    said: list[list[Messages]] = [
-        [[{"role": "system", "content": system}] for _ in range(CONVERSATIONS)] for _ in running
-    ]
+    said: list[Messages] = [[{"role": "system", "content": system}] for _ in range(CONVERSATIONS)]
     for turn in range(1, SHARED_TURNS + 1):
-        for conversation in range(CONVERSATIONS):
-            asked = texts.of(QUESTION_TOKENS, f"{number}.{conversation}.{turn}")
-            for place in turned(list(range(len(running))), number + turn + conversation):
-                messages = said[place][conversation]
-                messages.append({"role": "user", "content": asked})
-                seconds = await ask(running[place], messages)
+        for conversation, messages in enumerate(said):
+            question = texts.of(QUESTION_TOKENS, f"{number}.{conversation}.{turn}")
+            messages.append({"role": "user", "content": question})
+            answers: dict[str, str] = {}
+            for server in turned(running, number + turn + conversation):
+                seconds, answers[server.title] = await ask(server, messages)
                 if times is not None:
-                    times[name_of(turn, conversation)][running[place].title].append(seconds)
+                    times[name_of(turn, conversation)][server.title].append(seconds)
+            messages.append({"role": "assistant", "content": answers[running[0].title]})
 
 
 def name_of(turn: int, conversation: int) -> str:
