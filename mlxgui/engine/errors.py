@@ -110,3 +110,8 @@ def from_code(code: str, message: str, param: str | None = None) -> EngineError:
     """The exception that a worker's `Failed` frame stands for."""
     kind = BY_CODE.get(code, EngineError)
     return kind(message, param=param) if issubclass(kind, BadRequest) else kind(message)
+
+
+def one_line(error: Exception) -> str:
+    """What an error of a library says, short enough for a person."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -7,8 +7,8 @@ import numpy as np
 from msgspec import Struct
 
 from mlxgui.engine.backends import Output
-from mlxgui.engine.backends.turns import Prepared, Row, TaskBackend, one_line
-from mlxgui.engine.errors import EngineError
+from mlxgui.engine.backends.turns import Prepared, Row, TaskBackend
+from mlxgui.engine.errors import EngineError, one_line
 from mlxgui.engine.types import Event, Usage
 
 log = logging.getLogger("worker.tasks")

@@ -1,6 +1,7 @@
 """mlx's own bounds in a worker: how much it takes, how much it keeps of what is freed, how much it
 wires. Set from the plan."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import mlx.core as mx
@@ -11,9 +12,17 @@ from mlxgui.engine.spec import ModelSpec
 
 BUFFER_CACHE_SHARE = 0.25
 MIN_BUFFER_CACHE_BYTES, MAX_BUFFER_CACHE_BYTES = 128 * MIB, 2048 * MIB
+MLX = SimpleNamespace(
+    set_memory_limit=mx.set_memory_limit,
+    set_cache_limit=mx.set_cache_limit,
+    set_wired_limit=mx.set_wired_limit,  # libraries find another one there (device.py)
+    device_info=mx.device_info,
+)
 
 
-def set_limits(arrays_bytes: int, weights_bytes: int, *, wires: bool = False, to: Any = mx) -> None:
+def set_limits(
+    arrays_bytes: int, weights_bytes: int, *, wires: bool = False, to: Any = MLX
+) -> None:
     """Beyond the first bound mlx waits for what it computes before it takes more; freed buffers are
     kept for reuse up to the second, by default up to nearly all memory.
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
-import mlx_lm.generate
-import mlx_lm.utils
 from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
 from msgspec import structs
@@ -17,25 +15,6 @@ from mlxgui.engine.errors import DamagedWeights, LoadFailed
 from mlxgui.engine.spec import LoadOptions, ModelSpec
 
 WARM_UP_TOKENS = 64
-
-
-def choose_device(options: LoadOptions) -> None:
-    """Where it runs; before anything is read."""
-    if not options.use_gpu:
-        mx.set_default_device(mx.cpu)
-    leave_wired_limit_alone()
-
-
-def leave_wired_limit_alone() -> None:
-    """mlx-lm raises Metal's wired limit in several places; that is tied to macOS kernel panics
-    (ml-explore/mlx#3186). Where a person wants it raised, limits.py does. Every caller looks the
-    name up in its own module."""
-
-    def unchanged() -> None:
-        return None
-
-    mlx_lm.utils.maybe_set_recommended_wired_limit = unchanged
-    mlx_lm.generate.maybe_set_recommended_wired_limit = unchanged
 
 
 def read_weights(model: nn.Module, report: Callable[[float], None]) -> int:

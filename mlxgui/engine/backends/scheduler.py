@@ -25,8 +25,8 @@ from mlxgui.engine.cache.entries import Kind
 
 FEW = 4
 FEW_SECONDS, CROWD_SECONDS = 0.1, 0.25
-"""Short prompts share a prefill as long as it stays below. Few of them hear their first token sooner
-one after the other; many are through sooner in larger passes."""
+"""Short prompts share a prefill as long as it stays below. Few hear their first token sooner when
+they are read one after the other; a crowd is through sooner in larger passes."""
 BESIDE_OTHERS_SECONDS = 0.25
 ALONE_SECONDS = 1.0
 MIN_CHUNK_TOKENS = 32

@@ -14,12 +14,12 @@ from mlxgui.engine.backends import Output, sampling
 from mlxgui.engine.backends.budget import Budget
 from mlxgui.engine.backends.choices import ChoiceMaker
 from mlxgui.engine.backends.constraints import Constraints
+from mlxgui.engine.backends.device import choose_device
 from mlxgui.engine.backends.echo import Echoes
 from mlxgui.engine.backends.entry import Entry, Prefilled
 from mlxgui.engine.backends.grammar import mask
 from mlxgui.engine.backends.kept import cache_use, open_prompt_cache
 from mlxgui.engine.backends.loading import (
-    choose_device,
     embedding_rows,
     logits_width,
     prefill_speed,
@@ -34,10 +34,9 @@ from mlxgui.engine.backends.rest import Rest
 from mlxgui.engine.backends.rows import Choice, Row, entry_for, token_prob, token_texts
 from mlxgui.engine.backends.scheduler import Scheduler
 from mlxgui.engine.backends.speculative import Speculator
-from mlxgui.engine.backends.turns import one_line
 from mlxgui.engine.backends.warm import WarmPrompts
 from mlxgui.engine.cache.entries import Kind
-from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed
+from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed, one_line
 from mlxgui.engine.spec import ModelSpec
 from mlxgui.engine.types import FinishReason, GenerationRequest, Progress, Started, Warned
 

@@ -14,8 +14,9 @@ import mlx.core as mx
 from msgspec import Struct
 
 from mlxgui.engine.backends import Output
+from mlxgui.engine.backends.device import choose_device
 from mlxgui.engine.backends.limits import keep_to
-from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed
+from mlxgui.engine.errors import BadRequest, EngineError, LoadFailed, one_line
 from mlxgui.engine.spec import ModelSpec
 from mlxgui.engine.types import Done, Event, Request, Started, Timing, Usage, Warned
 
@@ -78,10 +79,7 @@ class TaskBackend:
 
     def load(self, spec: ModelSpec, report: Callable[[float], None]) -> dict[str, Any]:
         self.spec = spec
-        if not spec.options.use_gpu:
-            mx.set_default_device(mx.cpu)
-        if not spec.options.raise_wired_limit:
-            leave_wired_limit_alone()
+        choose_device(spec.options)
         try:
             # A path that exists is never looked up on a hub.
             facts = self.open(Path(spec.path).resolve(strict=True))
@@ -218,17 +216,3 @@ class TurnBackend(TaskBackend):
             row.work.close()
         if row is self._held:
             self._held = None
-
-
-def leave_wired_limit_alone() -> None:
-    """The libraries raise Metal's wired limit around every call; that is tied to macOS kernel
-    panics (ml-explore/mlx#3186). They all go through this one name."""
-
-    def unchanged(limit: int) -> int:
-        return limit
-
-    mx.set_wired_limit = unchanged
-
-
-def one_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
