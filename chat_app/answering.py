@@ -94,7 +94,7 @@ async def asked_of(
     dialect: Dialect, parsed: Parsed, route: str
 ) -> tuple[Model, ModelSpec, list[GenerationRequest]]:
     """Its model, and its requests with the defaults that hold for them. Raises EngineError."""
-    model, spec = await aspec_for(parsed.model, parsed.adapter)
+    model, spec = await aspec_for(parsed.model, parsed.adapter, parsed.adapter_param)
     check_kind(model, TALKING, route)
     layers = (model.sampling_defaults, dialect.defaults)
     asked = [filled(one, parsed.given, *layers) for one in (parsed.request, *parsed.others)]

@@ -68,7 +68,7 @@ async def reset(request: HttpRequest) -> HttpResponse:
 async def warm(request: HttpRequest) -> HttpResponse:
     """A chat body; its prompt is read and kept, nothing is answered."""
     parsed = openai_chat.parse(request.body)
-    _, spec = await aspec_for(parsed.model, parsed.adapter)
+    _, spec = await aspec_for(parsed.model, parsed.adapter, parsed.adapter_param)
     started = Started(0)
     async for event in get_runtime().pool.generate(spec, _one_token(parsed.request)):
         if isinstance(event, Started):

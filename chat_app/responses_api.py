@@ -117,7 +117,12 @@ def listed(item: ItemIn) -> dict[str, Any]:
 async def _count(request: HttpRequest) -> HttpResponse:
     given = responses.read_count(request.body)
     prompt = responses.prompt_of(given, await conversation_of(given))
-    parsed = Parsed(model=given.model, request=prompt, adapter=given.adapter_path or "")
+    parsed = Parsed(
+        model=given.model,
+        request=prompt,
+        adapter=given.adapter_path or "",
+        adapter_param="adapter_path",
+    )
     ids = await tokens_of(responses, parsed, request.path)
     return json_response({"object": "response.input_tokens", "input_tokens": len(ids)})
 

@@ -21,25 +21,28 @@ from models_app.models import Model, Profile
 from models_app.unnamed import UNNAMED, name_of_unnamed
 
 
-def spec_for(name: str, adapter: str = "") -> tuple[Model, ModelSpec]:
+def spec_for(name: str, adapter: str = "", param: str = "adapters") -> tuple[Model, ModelSpec]:
     """The row that is served and what to load for it. Raises ModelNotFound, BadRequest.
 
-    `adapter` overrides none: together with a name that holds one already it is refused.
+    `adapter` overrides none: together with a name that holds one already it is refused. `param` is
+    the field that named it.
     """
     base, named = _resolve_or_none(name), ""  # a repository's own name may hold an @
     if base is None:
         base_name, at, after = name.rpartition("@")
         base, named = Model.objects.resolve(base_name if at else name), after
     if named and adapter and named != adapter:
-        raise BadRequest(f"Two adapters are named: “{named}” and “{adapter}”.", param="adapters")
+        raise BadRequest(f"Two adapters are named: “{named}” and “{adapter}”.", param=param)
     spec = base.spec()
     chosen = named or adapter
     if chosen:
-        spec = with_adapter(spec, base, chosen, "model" if named else "adapters")
+        spec = with_adapter(spec, base, chosen, "model" if named else param)
     return base, spec
 
 
-async def aspec_for(name: str, adapter: str = "") -> tuple[Model, ModelSpec]:
+async def aspec_for(
+    name: str, adapter: str = "", param: str = "adapters"
+) -> tuple[Model, ModelSpec]:
     """The same, remembered until a row of the library changes: it is on every request's path."""
     if name == UNNAMED:
         name = await name_of_unnamed()
@@ -47,7 +50,7 @@ async def aspec_for(name: str, adapter: str = "") -> tuple[Model, ModelSpec]:
     if (known := _known.get(asked)) is not None:
         return known
     version = _version[0]
-    found = await sync_to_async(spec_for)(name, adapter)
+    found = await sync_to_async(spec_for)(name, adapter, param)
     if version == _version[0]:  # no row changed while we looked
         if len(_known) >= KNOWN:
             _known.clear()
@@ -67,7 +70,7 @@ def forget_specs(**changed: object) -> None:
     _known.clear()
 
 
-def with_adapter(spec: ModelSpec, base: Model, name: str, param: str = "adapters") -> ModelSpec:
+def with_adapter(spec: ModelSpec, base: Model, name: str, param: str) -> ModelSpec:
     """The worker variant of a base that has this adapter in it."""
     row = _find(name)
     if row is None:

@@ -25,6 +25,8 @@ class Parsed(Struct, kw_only=True):
     """More prompts of the same call, answered beside the first."""
     stream: bool = False
     adapter: str = ""
+    adapter_param: str = "adapters"
+    """Which field named it."""
     draft: str = ""
     """Name of the model that drafts for this one."""
     given: frozenset[str] = frozenset()

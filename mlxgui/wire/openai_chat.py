@@ -54,11 +54,13 @@ def parse(body: bytes) -> Parsed:
         keep_alive_seconds=fields.seconds_of(given.keep_alive),
         draft_tokens=given.num_draft_tokens or 0,
     )
+    adapter, named_by = adapter_of(given.adapters, given.adapter_path)
     return Parsed(
         model=given.model,
         request=request,
         stream=bool(given.stream),
-        adapter=adapter_of(given.adapters, given.adapter_path),
+        adapter=adapter,
+        adapter_param=named_by,
         draft=given.draft_model or "",
         given=frozenset(sampling) | ({"max_tokens"} if max_tokens else set()),
         warnings=[f"unknown parameter: {n}" for n in fields.unknown_fields(body, _known)],

@@ -27,10 +27,13 @@ def sampling_of(given: SamplingIn) -> dict[str, Any]:
     )
 
 
-def adapter_of(adapters: str | None, adapter_path: str | None) -> str:
-    """mlx-lm's server has one name for it, mlx-vlm's the other. Raises BadRequest for two."""
+def adapter_of(adapters: str | None, adapter_path: str | None) -> tuple[str, str]:
+    """(the adapter, the field that named it): mlx-lm's server has one name for it, mlx-vlm's the
+    other. Raises BadRequest for two."""
     if adapters and adapter_path and adapters != adapter_path:
         raise BadRequest(
             "adapters and adapter_path name two adapters; send one of them.", param="adapter_path"
         )
-    return adapters or adapter_path or ""
+    if adapter_path and not adapters:
+        return adapter_path, "adapter_path"
+    return adapters or "", "adapters"

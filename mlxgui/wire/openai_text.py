@@ -86,12 +86,14 @@ def parse(body: bytes) -> Parsed:
         )
         for prompt in prompts
     ]
+    adapter, named_by = adapter_of(given.adapters, given.adapter_path)
     return Parsed(
         model=given.model,
         request=requests[0],
         others=requests[1:],
         stream=bool(given.stream),
-        adapter=adapter_of(given.adapters, given.adapter_path),
+        adapter=adapter,
+        adapter_param=named_by,
         given=frozenset(sampling) | ({"max_tokens"} if given.max_tokens is not None else set()),
         warnings=[f"unknown parameter: {n}" for n in fields.unknown_fields(body, _known)],
         options=given.stream_options or StreamOptions(),

@@ -82,6 +82,7 @@ def parsed_with(given: Body, items: list[ItemIn], warnings: list[str]) -> Parsed
         request=request,
         stream=bool(given.stream),
         adapter=given.adapter_path or "",
+        adapter_param="adapter_path",
         given=frozenset(sampling) | ({"max_tokens"} if given.max_output_tokens else set()),
         warnings=[*warnings, *unenforced(given.tools or [])],
         options=responses_answer.Options(given),

@@ -17,14 +17,15 @@ NAMES: dict[str, tuple[str, float, float]] = {
     "min_p": ("min_p", 0, 1),
     "repetition_penalty": ("repetition_penalty", 0, 10),
 }
+DRAWING = ("temperature", "top_p", "top_k", "min_p")
 
 
 def generation_defaults(folder: Path) -> dict[str, float | int]:
     """Sampling values for requests that do not give their own."""
     given = files.read_object(folder / "generation_config.json")
     found = {ours: given[name] for name, (ours, *_) in NAMES.items() if _fits(name, given)}
-    if given.get("do_sample") is False:
-        return {"temperature": 0.0}
+    if given.get("do_sample") is False:  # what says how to draw is passed over, as the library does
+        return {name: found[name] for name in found if name not in DRAWING} | {"temperature": 0.0}
     return found
 
 

@@ -46,6 +46,12 @@ async def test_request_then_model_row_then_generation_config_then_the_surface(
     assert (bare.sampling.top_p, bare.sampling.top_k) == (1.0, 0)
 
 
+def test_without_sampling_only_what_says_how_to_draw_is_passed_over(tmp_path: Path) -> None:
+    config = {"do_sample": False, "temperature": 0.6, "top_k": 20, "repetition_penalty": 1.2}
+    (tmp_path / "generation_config.json").write_text(json.dumps(config))
+    assert generation_defaults(tmp_path) == {"temperature": 0.0, "repetition_penalty": 1.2}
+
+
 async def _make(folder: Path) -> Model:
     """A row whose own settings say less than its generation_config.json."""
     from asgiref.sync import sync_to_async

@@ -250,6 +250,9 @@ def test_an_adapter_changes_the_answer(engine: LiveServer, field: str) -> None:
     plain, tuned = said(engine), said(engine, **{field: "tuned"})
     assert tuned != plain and said(engine, **{field: None}) == plain
     assert said(engine, model="tiny-text@tuned") == tuned
+    asked = {"model": "tiny-text", "messages": HELLO, field: "no-such-adapter"}
+    status, answer = engine.send("POST", "/v1/chat/completions", asked)
+    assert (status, answer["error"]["param"]) == (400, field)
 
 
 @pytest.mark.parametrize("wrong", [-1, 21, "three"])

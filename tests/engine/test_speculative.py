@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from mlxgui.engine.errors import BadRequest, LoadFailed, Unsupported
-from mlxgui.engine.types import Constraint, Finished, GenerationRequest, Logprobs, Sampling
+from mlxgui.engine.types import (
+    Constraint,
+    Finished,
+    GenerationRequest,
+    Logprobs,
+    Sampling,
+    Warned,
+)
 from tests import tiny
 from tests.conftest import ask
 from tests.engine.backend import load_text, run
@@ -319,6 +326,17 @@ class Broken:
         if self.kind == "at once":
             raise RuntimeError("bomb")
         return mx.zeros((1, tokens.shape[1], tiny.VOCABULARY)) + self.weights.sum()
+
+
+def test_a_number_of_guesses_without_a_draft_model_is_said_to_change_nothing(
+    backend: Any, twin: str
+) -> None:
+    for path, notes in (("", 1), (twin, 0)):
+        request = ask("Hi", sampling=GREEDY, max_tokens=2, draft_tokens=4, draft_path=path)
+        (result,) = run(backend, [request])
+        said = [event.message for event in result.events if isinstance(event, Warned)]
+        assert len(said) == notes
+        assert all("num_draft_tokens" in one for one in said)
 
 
 def test_a_model_is_loaded_with_its_draft_model(text_model: Path, twin: str) -> None:

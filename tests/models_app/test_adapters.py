@@ -48,10 +48,13 @@ def test_the_adapters_field_names_it_too(base: Model, adapter: Model) -> None:
     assert spec_for("base@tuned", "tuned")[1].name == "base@tuned"
 
 
-def test_a_folder_that_is_not_listed_is_never_opened(base: Model, tmp_path: Path) -> None:
+@pytest.mark.parametrize("field", ["adapters", "adapter_path"])
+def test_a_folder_that_is_not_listed_is_never_opened(
+    base: Model, tmp_path: Path, field: str
+) -> None:
     with pytest.raises(BadRequest) as caught:
-        spec_for("base", str(tmp_path))
-    assert caught.value.param == "adapters"
+        spec_for("base", str(tmp_path), field)
+    assert caught.value.param == field
 
 
 def test_unknown_names_and_contradictions_are_said(base: Model, adapter: Model) -> None:

@@ -145,6 +145,11 @@ class Speculator:
         count = request.draft_tokens or self.options.draft_tokens or DEFAULT_DRAFT_TOKENS
         return structs.replace(request, draft_path=path, draft_tokens=min(count, most))
 
+    def notes(self, request: GenerationRequest, asked: GenerationRequest) -> list[str]:
+        """What a request and what became of it in `asked` leave to say."""
+        is_idle = request.draft_tokens and not asked.draft_path
+        return ["num_draft_tokens changes nothing without a draft_model"] if is_idle else []
+
     def check(self, path: str) -> None:
         """May this model draft? On any thread. Raises BadRequest, Unsupported for draft_model."""
         if not self.can_trim:

@@ -127,9 +127,10 @@ class TextBackend:
             most = self.spec.options.max_parallel
             raise BadRequest(f"n may be at most {most} with this model.", param="n")
         self.abilities.check(request)
-        request = self.speculator.asked(self.constraints.shown(request))
-        prompt = self.budget.admitted(self.prompter.prompt(request))
-        prompt.grammar = self.constraints.compiled(request)
+        asked = self.speculator.asked(self.constraints.shown(request))
+        prompt = self.budget.admitted(self.prompter.prompt(asked))
+        prompt.notes += self.speculator.notes(request, asked)
+        prompt.grammar = self.constraints.compiled(asked)
         return prompt
 
     def add(self, id: int, prepared: Prompt) -> None:
