@@ -14,6 +14,8 @@ from tests.server import ROOT
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 expect.set_options(timeout=15_000)
+# Software rendering of a graphics card costs more than rendering without one.
+FLAGS = ["--no-sandbox", "--disable-gpu"]
 LOUD = ("error", "warning")
 FAKES = ("echo", "slow", "crash", "sleepy")
 ADD_FAKES = f"""
@@ -53,7 +55,7 @@ def live_server_url(server: LiveServer) -> str:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        made = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield made
         made.close()
 

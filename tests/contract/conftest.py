@@ -19,6 +19,7 @@ def server(
     home = tmp_path_factory.mktemp("contract-home")
     with LiveServer(home, text_model, thinking_model) as live:
         live.send("PUT", "/v1/settings/max_concurrent_requests", {"value": 16})
+        live.send("PUT", "/v1/settings/max_concurrent_models", {"value": 5})
         yield live
 
 

@@ -40,6 +40,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory, text_model: Path) -> Iterat
     ]
     home = tmp_path_factory.mktemp("engine-home")
     with LiveServer(home, *models, HF_ENDPOINT="http://127.0.0.1:9") as live:
+        live.send("PUT", "/v1/settings/max_concurrent_models", {"value": 6})
         yield live
 
 

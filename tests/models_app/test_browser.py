@@ -1,6 +1,5 @@
 """One model's way through the pages in a real browser: find, install, load, ask, unload, delete."""
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +7,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.browser.conftest import CHROMIUM, FLAGS
 from tests.conftest import STARTER
 from tests.hub import Hub
 from tests.live import LiveServer
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.model,
@@ -36,7 +35,7 @@ def hub() -> Iterator[Hub]:
 @pytest.fixture
 def page(request: pytest.FixtureRequest) -> Iterator[Page]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         made = browser.new_page()
         made.set_default_timeout(SECONDS)
         complaints: list[str] = []
