@@ -1,5 +1,6 @@
 """What all tests share: a pool on the fake backend, tiny real models, an API client."""
 
+import gc
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -29,6 +30,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     marked = MARKED.search(collection_path.read_text())
     unwanted = re.findall(r"not (\w+)", wanted)
     return True if marked and any(f"mark.{one}" in marked[1] for one in unwanted) else None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What was imported and collected stays to the end: looking for garbage in it would take a
+    quarter of a second each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def test_it_trains_saves_and_checks(
     guide: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "starter"
-    call_command("build_starter", guide=str(guide), output=str(folder), steps=120)
+    call_command("build_starter", guide=str(guide), output=str(folder), steps=75)
     assert "100.0% of the guide's questions answered" in capfd.readouterr().out
     assert {"model.safetensors", "tokenizer.json", "config.json", "chat_template.jinja"} <= {
         file.name for file in folder.iterdir()
