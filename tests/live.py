@@ -36,6 +36,7 @@ class LiveServer(ServerProcess):
     """`manage.py serve` on a data folder that may hold models; started and ready."""
 
     def __init__(self, home: Path, *models: Path, **environment: str) -> None:
+        self.home = home
         for folder in models:
             shutil.copytree(folder, home / "models" / folder.name, dirs_exist_ok=True)
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -49,6 +50,13 @@ class LiveServer(ServerProcess):
         """Its children that hold models."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in children if "mlxgui.engine.worker" in child.cmdline()]
+
+    def end_jobs(self) -> None:
+        """Downloads outlive their server, which is what they are for."""
+        folder = str(self.home / "jobs")
+        for process in psutil.process_iter(["cmdline"]):
+            if any(argument.startswith(folder) for argument in process.info["cmdline"] or []):
+                process.kill()
 
     def get(self, path: str) -> Any:
         answer = self.ask(path)

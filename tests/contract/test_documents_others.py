@@ -42,6 +42,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory, text_model: Path) -> Iterat
     with LiveServer(home, *models, HF_ENDPOINT="http://127.0.0.1:9") as live:
         live.send("PUT", "/v1/settings/max_concurrent_models", {"value": 6})
         yield live
+    live.end_jobs()
 
 
 def without_template(folder: Path) -> Path:
